@@ -1,0 +1,1 @@
+//! The two SRTP ciphers, keyed once.

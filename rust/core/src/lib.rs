@@ -1,0 +1,20 @@
+//! A selective forwarding unit (RFC 7667 §3.7) as a pure state machine.
+//!
+//! Bytes, commands and a [`Time`] go in; datagrams, events and the next deadline come out. There is no socket, thread,
+//! clock or global here, so that a whole room can be replayed from a seed: see `rust/sim`. Sockets and threads live in
+//! `rust/net`, Python in `rust/py`.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
+
+pub mod drop;
+pub mod packet;
+pub mod parameters;
+pub mod payload;
+pub mod rtp;
+pub mod time;
+pub mod units;
+
+pub use drop::{Drop, DropCounts};
+pub use packet::Packet;
+pub use time::Time;
+pub use units::{Bitrate, Mid, Pt, Rid, SeqNo, Ssrc};

@@ -1,0 +1,31 @@
+//! One received packet, after SRTP and RTX were undone. From here on it is immutable and shared by all its senders.
+
+use crate::payload::Descriptor;
+use crate::rtp::{Extensions, Header};
+use crate::time::Time;
+use crate::units::SeqNo;
+
+/// What is known of one received packet; its bytes lie beside it in the router's packet store, header first, in the clear.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// Which encoding of the track, an index into `ReceiverParameters::encodings`.
+    pub encoding: u8,
+    /// The extended sequence number in the original stream, retransmissions undone.
+    pub seq: SeqNo,
+    /// When the datagram was received.
+    pub arrived_at: Time,
+    /// The header as it lies in the bytes (of a retransmission: as the original would have had it).
+    pub header: Header,
+    /// Where the known header extensions lie in the bytes.
+    pub extensions: Extensions,
+    /// What the payload says about its frame.
+    pub descriptor: Descriptor,
+}
+
+impl Packet {
+    /// The payload within the packet's bytes.
+    pub fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let start = usize::from(self.header.payload_offset);
+        bytes.get(start..start + usize::from(self.header.payload_len)).unwrap_or(&[])
+    }
+}
