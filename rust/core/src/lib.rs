@@ -6,12 +6,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
+pub mod command;
+pub mod dtls;
 pub mod drop;
+pub mod event;
+pub mod ice;
+pub mod id;
 pub mod packet;
 pub mod parameters;
 pub mod payload;
 pub mod rtp;
+pub mod sctp;
+pub mod store;
 pub mod time;
+pub mod transmit;
 pub mod units;
 
 pub use drop::{Drop, DropCounts};

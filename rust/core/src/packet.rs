@@ -29,3 +29,44 @@ impl Packet {
         bytes.get(start..start + usize::from(self.header.payload_len)).unwrap_or(&[])
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::payload::Detail;
+    use crate::units::{Pt, Ssrc};
+
+    /// A packet of nothing, for tests that only move packets.
+    pub(crate) fn blank() -> Packet {
+        Packet {
+            encoding: 0,
+            seq: SeqNo::first(0),
+            arrived_at: Time::ZERO,
+            header: Header {
+                marker: false,
+                payload_type: Pt(96),
+                sequence_number: 0,
+                timestamp: 0,
+                ssrc: Ssrc(1),
+                extension_profile: 0,
+                extension_offset: 12,
+                extension_len: 0,
+                payload_offset: 12,
+                payload_len: 0,
+                padding_len: 0,
+            },
+            extensions: Extensions::NONE,
+            descriptor: Descriptor {
+                frame_start: true,
+                frame_end: true,
+                keyframe: false,
+                spatial: 0,
+                temporal: 0,
+                temporal_switch: false,
+                spatial_switch: false,
+                inter_layer: false,
+                detail: Detail::None,
+            },
+        }
+    }
+}

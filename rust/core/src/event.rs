@@ -1,0 +1,99 @@
+//! What a router tells its owner. Values only: they cross threads.
+
+use bytes::Bytes;
+
+use crate::dtls::DtlsFailure;
+use crate::id::{ReceiverId, SenderId, TransportId};
+use crate::send::Layer;
+
+/// How far a peer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportState {
+    /// Waiting for the first check that works.
+    New,
+    /// A path works; DTLS is under way.
+    Connecting,
+    /// Media and data flow.
+    Connected,
+    /// No path has worked for a while; it may come back.
+    Disconnected,
+    /// It will not come back.
+    Failed,
+    /// Ended by either side.
+    Closed,
+}
+
+/// Why a transport changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// As expected.
+    Normal,
+    /// No check or media for longer than consent lasts (RFC 7675).
+    ConsentExpired,
+    /// DTLS failed.
+    Dtls(DtlsFailure),
+    /// The peer closed DTLS.
+    ClosedByPeer,
+    /// The owner closed it.
+    ClosedByOwner,
+    /// A fault of ours, caught at the border of this peer.
+    Fault,
+}
+
+/// Something that happened, in order.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A peer came, went, or came back.
+    TransportChanged {
+        /// Who.
+        transport: TransportId,
+        /// How far.
+        state: TransportState,
+        /// Why.
+        reason: Reason,
+    },
+    /// A data channel is open, whoever opened it.
+    ChannelOpened {
+        /// With whom.
+        transport: TransportId,
+        /// Its label.
+        label: String,
+    },
+    /// A data channel was closed.
+    ChannelClosed {
+        /// With whom.
+        transport: TransportId,
+        /// Its label.
+        label: String,
+    },
+    /// A message came on a tapped channel.
+    DataReceived {
+        /// From whom.
+        transport: TransportId,
+        /// On which channel.
+        label: String,
+        /// Binary or text.
+        is_binary: bool,
+        /// The message.
+        payload: Bytes,
+    },
+    /// The first packet of an encoding came.
+    EncodingStarted {
+        /// Of which track.
+        receiver: ReceiverId,
+        /// Which encoding, counted from the smallest.
+        encoding: u8,
+    },
+    /// A subscriber's copy changed its layer.
+    LayerChanged {
+        /// Which copy.
+        sender: SenderId,
+        /// What is forwarded now; none while paused or waiting for a keyframe.
+        layer: Option<Layer>,
+    },
+    /// The publisher said that a track has ended (RTCP BYE).
+    ReceiverEnded {
+        /// Which track.
+        receiver: ReceiverId,
+    },
+}
