@@ -1,0 +1,120 @@
+//! What a router has counted, as a value: cumulative, taken off the packet path.
+
+use crate::drop::DropCounts;
+use crate::event::TransportState;
+use crate::id::{ReceiverId, SenderId, TransportId};
+use crate::send::Layer;
+use crate::time::Time;
+use crate::units::Bitrate;
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams.
+    pub packets: u64,
+    /// UDP payload bytes.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Counts one datagram.
+    pub fn count(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Everything one router counted since its start.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub at: Time,
+    /// Datagrams from peers.
+    pub received: Traffic,
+    /// Datagrams to peers.
+    pub sent: Traffic,
+    /// RTP packets handed to subscribers, retransmissions not counted.
+    pub forwarded: u64,
+    /// Packets that went no further, by reason.
+    pub drops: DropCounts,
+    /// Per peer, in the order they came.
+    pub transports: Vec<TransportStats>,
+    /// Per track.
+    pub receivers: Vec<ReceiverStats>,
+    /// Per copy.
+    pub senders: Vec<SenderStats>,
+}
+
+/// One peer.
+#[derive(Clone, Debug)]
+pub struct TransportStats {
+    /// Who.
+    pub transport: TransportId,
+    /// How far.
+    pub state: TransportState,
+    /// Datagrams from it.
+    pub received: Traffic,
+    /// Datagrams to it.
+    pub sent: Traffic,
+    /// What it sent that went no further.
+    pub drops: DropCounts,
+    /// The SRTP profile, once connected: its name in RFC 5764 or RFC 7714.
+    pub srtp_profile: Option<&'static str>,
+}
+
+/// One track as it arrives.
+#[derive(Clone, Debug)]
+pub struct ReceiverStats {
+    /// Which.
+    pub receiver: ReceiverId,
+    /// Per encoding, smallest first.
+    pub encodings: Vec<EncodingStats>,
+    /// How many copies are sent, on all workers that were asked.
+    pub followers: u32,
+}
+
+/// One encoding as it arrives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EncodingStats {
+    /// Packets and payload bytes, retransmissions undone.
+    pub received: Traffic,
+    /// Packets that never came (RFC 3550 §6.4.1); duplicates make it negative.
+    pub lost: i64,
+    /// Interarrival jitter (RFC 3550 §6.4.1), in milliseconds.
+    pub jitter_ms: u32,
+    /// Over the last second.
+    pub bitrate: Bitrate,
+    /// Frames of the last second.
+    pub frames_per_second: u32,
+    /// Width and height of the last keyframe, where the codec tells in the clear.
+    pub size: Option<(u16, u16)>,
+    /// Requests for retransmission sent.
+    pub nacks: u64,
+    /// Requests for keyframes sent.
+    pub keyframe_requests: u64,
+}
+
+/// One copy as it leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderStats {
+    /// Which.
+    pub sender: SenderId,
+    /// Packets and payload bytes, retransmissions not counted.
+    pub sent: Traffic,
+    /// Packets sent again.
+    pub retransmitted: u64,
+    /// Packets of the track that this copy did not want or could not take.
+    pub dropped: u64,
+    /// What is forwarded now.
+    pub layer: Option<Layer>,
+    /// Loss the subscriber reported last, in 256ths (RFC 3550 §6.4.1).
+    pub fraction_lost: u8,
+    /// Round trip time by the subscriber's reports, in milliseconds.
+    pub round_trip_ms: Option<u32>,
+}
