@@ -22,8 +22,6 @@ pub enum Security {
         role: Role,
         /// Our certificate.
         certificate: Certificate,
-        /// Who sends the ClientHello.
-        dtls_role: DtlsRole,
     },
     /// A path and keys that signalling agreed on: SDES (RFC 4568), links between servers, benchmarks.
     Keyed {
@@ -41,6 +39,8 @@ pub struct Remote {
     pub credentials: IceCreds,
     /// Its certificate's fingerprints; one must match.
     pub fingerprints: Vec<Fingerprint>,
+    /// Our part in the handshake: the other one of what the peer chose.
+    pub dtls_role: DtlsRole,
     /// The largest data channel message it takes, in bytes; 0 is no limit; none if it has no data channels.
     pub max_message: Option<u32>,
 }

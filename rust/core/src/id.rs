@@ -12,6 +12,11 @@ macro_rules! id {
                 Self(((worker as u64) << 56) | (count & ((1 << 56) - 1)))
             }
 
+            /// The name with this plain number.
+            pub const fn from_u64(number: u64) -> Self {
+                Self(number)
+            }
+
             /// The worker it lives on, so that any worker knows where to turn.
             pub const fn worker(self) -> u8 {
                 (self.0 >> 56) as u8

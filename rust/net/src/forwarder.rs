@@ -8,10 +8,11 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use is::Candidate;
+use is::{Candidate, IceCreds};
 use mio::Waker;
 use rtpcore_core::command::Command;
 use rtpcore_core::event::Event;
+use rtpcore_core::ice;
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::{Limits, Router, RouterConfig};
 use rtpcore_core::stats::Snapshot;
@@ -175,6 +176,11 @@ impl Forwarder {
         SenderId::new(transport.worker(), self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Fresh ICE credentials (RFC 8445 §5.3) whose fragment tells any worker where the peer lives.
+    pub fn credentials(transport: TransportId) -> Result<IceCreds, StartError> {
+        Ok(IceCreds { ufrag: ice::ufrag_of(transport.worker(), &random_token::<8>()?), pass: random_token::<24>()? })
+    }
+
     /// Asks a worker for something; returns before it is done.
     pub fn send(&self, worker: u8, command: Command) -> Result<(), SendError> {
         let handle = self.workers.get(usize::from(worker)).ok_or(SendError::Closed)?;
@@ -225,6 +231,14 @@ impl Drop for Forwarder {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// `N` characters of 6 random bits each, in the alphabet of ICE (RFC 8839 §5.4).
+fn random_token<const N: usize>() -> Result<String, StartError> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| StartError::System(io::Error::other("the machine gave no random bytes")))?;
+    Ok(bytes.iter().map(|byte| char::from(ice::ALPHABET[usize::from(byte % 64)])).collect())
 }
 
 type Bound = (Vec<Vec<UdpPort>>, Vec<(mio::net::TcpListener, SocketAddr, SocketAddr)>, Vec<Candidate>);

@@ -15,6 +15,24 @@ use crate::drop::Drop;
 /// A client has a handful; a peer that forges sources gains nothing past this.
 pub const MAX_ADDRESSES: usize = 32;
 
+/// The characters of ICE credentials (RFC 8839 §5.4).
+pub const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// A user name fragment for a peer of `worker`: its first character says so, the rest is `random`.
+///
+/// The kernel may hand a stranger's first check to any worker that shares the port; the fragment tells it whom to pass it to.
+pub fn ufrag_of(worker: u8, random: &str) -> String {
+    let first = ALPHABET.get(usize::from(worker % 64)).copied().unwrap_or(b'A');
+    format!("{}{random}", char::from(first))
+}
+
+/// The worker whose peer a STUN request is for, by its user name; none if it is no request with a user name.
+pub fn owner_of(message: &StunMessage<'_>) -> Option<u8> {
+    let (local, _) = message.split_username()?;
+    let first = local.bytes().next()?;
+    ALPHABET.iter().position(|&character| character == first).and_then(|index| u8::try_from(index).ok())
+}
+
 /// How datagrams travel: a TCP stream carries them in frames (RFC 4571).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Via {

@@ -1,0 +1,122 @@
+"""What a forwarder is configured with; each default with its reason."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+
+from rtpcore.errors import ConfigError
+
+__all__ = ["Config", "Limits", "Listen", "Media"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where peers reach the forwarder.
+
+    Attributes:
+        addresses: Local IP addresses. ``0.0.0.0`` and ``::`` stand for every address of the machine that a peer can use
+            (loopback only where there is no other).
+        udp_port: One port for all peers, so that one firewall rule does. 0 lets the kernel choose.
+        tcp_port: Port for peers whose network lets no UDP out (passive candidates, RFC 6544); None for none.
+        advertise: Addresses that peers are told instead of the local ones, one per IP family: those of a NAT.
+    """
+
+    addresses: tuple[str, ...] = ("0.0.0.0",)
+    udp_port: int = 0
+    tcp_port: int | None = None
+    advertise: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no socket could be bound to."""
+        if not self.addresses:
+            raise ConfigError("listen.addresses", self.addresses, "name at least one address, such as '0.0.0.0'")
+        for name, addresses in (("addresses", self.addresses), ("advertise", self.advertise)):
+            for address in addresses:
+                try:
+                    ipaddress.ip_address(address)
+                except ValueError:
+                    raise ConfigError(f"listen.{name}", address, "an IPv4 or IPv6 address is needed") from None
+        for name, port in (("udp_port", self.udp_port), ("tcp_port", self.tcp_port)):
+            if port is not None and not 0 <= port <= 65535:
+                raise ConfigError(f"listen.{name}", port, "a port is 0 to 65535")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what peers can make a forwarder hold.
+
+    Attributes:
+        transports: Peers at once, on all workers together. Each idle one costs some ten kilobytes.
+    """
+
+    transports: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Refuse a forwarder for nobody."""
+        if self.transports < 1:
+            raise ConfigError("limits.transports", self.transports, "at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """How media is handled.
+
+    Attributes:
+        history_packets: Packets each worker keeps for retransmission, all tracks together. The default is one to two
+            seconds of forty video streams and costs at most 20 MB once they flow.
+        keyframe_interval_ms: Keyframe requests closer than this count as one; a keyframe costs ten times a delta frame.
+        stats_interval_ms: How old ``stats()`` may be. Smaller costs workers with thousands of peers some time.
+        ice_lite: Answer connectivity checks without making any (RFC 8445 §2.5): right for a server that peers can reach.
+    """
+
+    history_packets: int = 16_384
+    keyframe_interval_ms: int = 500
+    stats_interval_ms: int = 500
+    ice_lite: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what would starve retransmission or flood publishers."""
+        if not 256 <= self.history_packets <= 1 << 22:
+            raise ConfigError("media.history_packets", self.history_packets, "256 to 4194304 packets")
+        if not 0 <= self.keyframe_interval_ms <= 60_000:
+            raise ConfigError("media.keyframe_interval_ms", self.keyframe_interval_ms, "0 to 60000 milliseconds")
+        if not 10 <= self.stats_interval_ms <= 60_000:
+            raise ConfigError("media.stats_interval_ms", self.stats_interval_ms, "10 to 60000 milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a :class:`rtpcore.Forwarder` is started with.
+
+    Attributes:
+        listen: Addresses and ports.
+        limits: Bounds.
+        media: Handling of media.
+        workers: Threads that forward, 1 to 64; None for one per core, which is what a machine can carry.
+        seed: Seed of everything random that needs no secret; None takes one from the system. Tests set it.
+
+    >>> Config(workers=2).worker_count
+    2
+    """
+
+    listen: Listen = field(default_factory=Listen)
+    limits: Limits = field(default_factory=Limits)
+    media: Media = field(default_factory=Media)
+    workers: int | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a number of workers that cannot be started."""
+        if self.workers is not None and not 1 <= self.workers <= 64:
+            raise ConfigError("workers", self.workers, "1 to 64, or None for one per core")
+
+    @property
+    def worker_count(self) -> int:
+        """How many threads will forward."""
+        if self.workers is not None:
+            return self.workers
+        if hasattr(os, "sched_getaffinity"):
+            return max(1, min(64, len(os.sched_getaffinity(0))))
+        return max(1, min(64, os.cpu_count() or 1))

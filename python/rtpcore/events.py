@@ -1,0 +1,109 @@
+"""What a forwarder reports, as frozen values; ``match`` on the class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from rtpcore.forwarder import Receiver, Sender, Transport
+
+__all__ = [
+    "ChannelClosed",
+    "ChannelOpened",
+    "DataReceived",
+    "EncodingStarted",
+    "Event",
+    "Layer",
+    "LayerChanged",
+    "ReceiverEnded",
+    "TransportChanged",
+    "TransportState",
+]
+
+TransportState: TypeAlias = Literal["new", "connecting", "connected", "disconnected", "failed", "closed"]
+"""How far a peer has come; ``disconnected`` may come back, ``failed`` and ``closed`` do not."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Layer:
+    """A quality of a video track.
+
+    Attributes:
+        spatial: Simulcast encoding or SVC spatial layer, 0 the smallest.
+        temporal: Temporal layer, 0 the slowest.
+    """
+
+    spatial: int = 7
+    temporal: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class TransportChanged:
+    """A peer came, went, or came back.
+
+    Attributes:
+        transport: Who.
+        state: How far it has come.
+        reason: Why: ``normal``, ``consent_expired`` (RFC 7675), ``wrong_fingerprint``, ``no_srtp_profile``,
+            ``dtls_failed``, ``closed_by_peer``, ``closed_by_owner`` or ``fault``.
+    """
+
+    transport: Transport
+    state: TransportState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOpened:
+    """A data channel is open, whoever opened it."""
+
+    transport: Transport
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelClosed:
+    """A data channel was closed."""
+
+    transport: Transport
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """A message came on a tapped data channel; ``is_binary`` tells bytes from UTF-8 text."""
+
+    transport: Transport
+    label: str
+    is_binary: bool
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingStarted:
+    """The first packet of an encoding came; ``encoding`` counts from the smallest."""
+
+    receiver: Receiver
+    encoding: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChanged:
+    """A subscriber's copy changed its layer; None while paused or waiting for a keyframe."""
+
+    sender: Sender
+    layer: Layer | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverEnded:
+    """The publisher said goodbye to a track (RTCP BYE)."""
+
+    receiver: Receiver
+
+
+Event: TypeAlias = (
+    TransportChanged | ChannelOpened | ChannelClosed | DataReceived | EncodingStarted | LayerChanged | ReceiverEnded
+)
+"""Anything a forwarder reports."""

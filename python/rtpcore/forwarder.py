@@ -1,0 +1,683 @@
+"""The asyncio face of the core: attach transports, say who follows whom, read events. Media never enters Python."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rtpcore import _core
+from rtpcore.config import Config
+from rtpcore.errors import ClosedError, LimitError
+from rtpcore.events import (
+    ChannelClosed,
+    ChannelOpened,
+    DataReceived,
+    EncodingStarted,
+    Event,
+    Layer,
+    LayerChanged,
+    ReceiverEnded,
+    TransportChanged,
+    TransportState,
+)
+from rtpcore.parameters import (
+    Candidate,
+    DtlsParameters,
+    Fingerprint,
+    IceParameters,
+    SenderParameters,
+    TrackParameters,
+    TransportParameters,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+    from typing import Self
+
+__all__ = [
+    "EncodingStats",
+    "Forwarder",
+    "Receiver",
+    "ReceiverStats",
+    "Sender",
+    "SenderStats",
+    "Stats",
+    "Transport",
+    "TransportStats",
+]
+
+_DRAIN = 512
+"""Events fetched per wake-up: enough that the call is nothing beside the work, few enough to let other tasks run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Totals of a forwarder since its start, at most ``Media.stats_interval_ms`` old.
+
+    Attributes:
+        packets_received: Datagrams from peers.
+        bytes_received: UDP payload bytes of these.
+        packets_sent: Datagrams to peers.
+        bytes_sent: UDP payload bytes of these.
+        packets_forwarded: RTP packets handed to subscribers, retransmissions not counted.
+        drops: Packets that went no further, by reason.
+        transports: Peers held now.
+    """
+
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    packets_forwarded: int
+    drops: dict[str, int]
+    transports: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransportStats:
+    """Totals of one peer; ``srtp_profile`` is its name in RFC 5764 or RFC 7714, None before DTLS finished."""
+
+    state: TransportState
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    drops: dict[str, int]
+    srtp_profile: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingStats:
+    """One encoding of a track as it arrives.
+
+    Attributes:
+        packets_received: Packets, retransmissions undone.
+        bytes_received: Their payload bytes.
+        lost: Packets that never came (RFC 3550 §6.4.1).
+        jitter_ms: Interarrival jitter (RFC 3550 §6.4.1).
+        bitrate_bps: Payload bits of the last second.
+        frames_per_second: Frames of the last second.
+        size: Width and height of the last keyframe, where the codec tells in the clear.
+        nacks: Packets asked for again.
+        keyframe_requests: Keyframes asked for.
+    """
+
+    packets_received: int
+    bytes_received: int
+    lost: int
+    jitter_ms: int
+    bitrate_bps: int
+    frames_per_second: int
+    size: tuple[int, int] | None
+    nacks: int
+    keyframe_requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStats:
+    """A track as it arrives: its encodings, smallest first, and how many copies are sent."""
+
+    encodings: tuple[EncodingStats, ...]
+    followers: int
+
+
+@dataclass(frozen=True, slots=True)
+class SenderStats:
+    """One copy as it leaves.
+
+    Attributes:
+        packets_sent: Packets, retransmissions not counted.
+        bytes_sent: Their payload bytes.
+        retransmitted: Packets sent again.
+        dropped: Packets of the track that this copy did not want or could not take.
+        layer: What is forwarded now.
+        fraction_lost: Loss the subscriber reported last, 0 to 1.
+        round_trip_ms: By the subscriber's reports; None before the first.
+    """
+
+    packets_sent: int
+    bytes_sent: int
+    retransmitted: int
+    dropped: int
+    layer: Layer | None
+    fraction_lost: float
+    round_trip_ms: int | None
+
+
+class Forwarder:
+    """A selective forwarding unit (RFC 7667 §3.7) on its own threads.
+
+    Media never enters Python: attach transports, say who follows whom, read events. Methods return at once and may be called
+    from any thread; events belong to the event loop that entered the forwarder.
+
+    >>> async def main() -> None:
+    ...     async with Forwarder(Config()) as forwarder:
+    ...         print(forwarder.candidates)
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        """Check ``config``; bind nothing yet.
+
+        Raises:
+            ConfigError: A value is out of its range.
+        """
+        self.config = config if config is not None else Config()
+        listen, media = self.config.listen, self.config.media
+        self._core = _core.Forwarder(
+            workers=self.config.worker_count,
+            addresses=list(listen.addresses),
+            udp_port=listen.udp_port,
+            tcp_port=listen.tcp_port,
+            advertise=list(listen.advertise),
+            ice_lite=media.ice_lite,
+            history_packets=media.history_packets,
+            snapshot_interval_ms=media.stats_interval_ms,
+            seed=self.config.seed if self.config.seed is not None else secrets.randbits(64),
+            max_transports=-(-self.config.limits.transports // self.config.worker_count),
+            keyframe_interval_ms=media.keyframe_interval_ms,
+        )
+        self._transports: dict[int, Transport] = {}
+        self._receivers: weakref.WeakValueDictionary[int, Receiver] = weakref.WeakValueDictionary()
+        self._senders: weakref.WeakValueDictionary[int, Sender] = weakref.WeakValueDictionary()
+        self._listeners: list[_Listener] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._candidates: tuple[Candidate, ...] = ()
+        self._fingerprint = b""
+
+    async def __aenter__(self) -> Self:
+        """Bind sockets, start the workers.
+
+        Raises:
+            BindError: An address or port cannot be had.
+        """
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._core.start)
+        self._candidates = tuple(Candidate.from_string(text) for text in self._core.candidates())
+        self._fingerprint = self._core.fingerprint()
+        self._loop.add_reader(self._core.event_fd(), self._drain)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Say goodbye (RTCP BYE, DTLS close_notify), stop the workers, end :meth:`events`."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Do what leaving the ``async with`` does; idempotent."""
+        if self._loop is None:
+            return
+        loop, self._loop = self._loop, None
+        loop.remove_reader(self._core.event_fd())
+        await asyncio.to_thread(self._core.stop)
+        self._transports.clear()
+        for listener in self._listeners:
+            listener.close()
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Host candidates for SDP (RFC 8839), best first."""
+        return self._candidates
+
+    @property
+    def worker_count(self) -> int:
+        """How many threads forward."""
+        return self._core.worker_count()
+
+    def add_transport(self, remote: TransportParameters | None = None) -> Transport:
+        """Expect one peer; it may still be unreachable.
+
+        Args:
+            remote: What the peer's description says; None where ours goes first, then :meth:`Transport.set_remote` follows.
+
+        Raises:
+            LimitError: ``Limits.transports`` peers are there already.
+            ParametersError: The description has no usable credentials or fingerprint.
+            ClosedError: The forwarder is not running.
+        """
+        if len(self._transports) >= self.config.limits.transports:
+            raise LimitError(
+                f"{self.config.limits.transports} transports are open; close some or raise Limits.transports"
+            )
+        number, ufrag, pwd = self._core.add_transport()
+        transport = Transport(self, number, IceParameters(ufrag=ufrag, pwd=pwd, lite=self.config.media.ice_lite))
+        self._transports[number] = transport
+        if remote is not None:
+            try:
+                transport.set_remote(remote)
+            except Exception:
+                transport.close()
+                raise
+        return transport
+
+    async def events(self, *, capacity: int = 4096) -> AsyncIterator[Event]:
+        """Iterate over what happened, in order, once, from this call on; ends when the forwarder closes.
+
+        Args:
+            capacity: How many events may wait behind a slow reader.
+
+        Raises:
+            LimitError: More than ``capacity`` events wait: the reader has fallen behind for good.
+        """
+        listener = _Listener(capacity)
+        self._listeners.append(listener)
+        try:
+            while True:
+                event = await listener.next()
+                if event is None:
+                    return
+                yield event
+        finally:
+            self._listeners.remove(listener)
+
+    async def tap(self, label: str) -> AsyncIterator[DataReceived]:
+        """Also deliver messages of this data channel label to Python, for as long as the iteration lasts."""
+        self._core.tap(label, True)
+        try:
+            async for event in self.events():
+                if isinstance(event, DataReceived) and event.label == label:
+                    yield event
+        finally:
+            if self._loop is not None:
+                self._core.tap(label, False)
+
+    def stats(self) -> Stats:
+        """Totals since start: packets, bytes, one count per drop reason."""
+        stats = self._core.stats()
+        return Stats(
+            packets_received=stats["packets_received"],
+            bytes_received=stats["bytes_received"],
+            packets_sent=stats["packets_sent"],
+            bytes_sent=stats["bytes_sent"],
+            packets_forwarded=stats["packets_forwarded"],
+            drops=stats["drops"],
+            transports=len(stats["transports"]),
+        )
+
+    def _drain(self) -> None:
+        """Fetch what waits and hand it to every listener; runs when the descriptor is readable."""
+        if self._loop is None:
+            return
+        for raw in self._core.drain(_DRAIN):
+            event = self._event(raw)
+            if event is None:
+                continue
+            if isinstance(event, TransportChanged):
+                event.transport._handle_state(event.state)
+                if event.state in ("closed", "failed"):
+                    self._transports.pop(event.transport._number, None)
+            for listener in self._listeners:
+                listener.push(event)
+
+    def _event(self, raw: tuple[Any, ...]) -> Event | None:
+        """Turn the binary's tuple into an event; None where its object is gone."""
+        kind, number, *rest = raw
+        if kind == "layer":
+            sender = self._senders.get(number)
+            layer = None if rest[0] is None else Layer(*rest[0])
+            return None if sender is None else LayerChanged(sender, layer)
+        if kind in ("encoding_started", "receiver_ended"):
+            receiver = self._receivers.get(number)
+            if receiver is None:
+                return None
+            return EncodingStarted(receiver, *rest) if kind == "encoding_started" else ReceiverEnded(receiver)
+        transport = self._transports.get(number)
+        if transport is None:
+            return None
+        if kind == "transport":
+            return TransportChanged(transport, *rest)
+        if kind == "data":
+            return DataReceived(transport, *rest)
+        return ChannelOpened(transport, *rest) if kind == "channel_opened" else ChannelClosed(transport, *rest)
+
+
+class _Listener:
+    """One reader of events with a bounded queue."""
+
+    def __init__(self, capacity: int) -> None:
+        self._queue: deque[Event] = deque()
+        self._capacity = capacity
+        self._wakeup = asyncio.Event()
+        self._is_closed = False
+        self._overflowed = False
+
+    def push(self, event: Event) -> None:
+        if len(self._queue) >= self._capacity:
+            self._overflowed = True
+        else:
+            self._queue.append(event)
+        self._wakeup.set()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._wakeup.set()
+
+    async def next(self) -> Event | None:
+        while not self._queue:
+            if self._overflowed:
+                raise LimitError(f"more than {self._capacity} events wait: read faster or raise `capacity`")
+            if self._is_closed:
+                return None
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        return self._queue.popleft()
+
+
+class Transport:
+    """One peer: ICE, DTLS, SRTP and SCTP on its nominated 5-tuple (RFC 8834, RFC 8831)."""
+
+    def __init__(self, forwarder: Forwarder, number: int, ice: IceParameters) -> None:
+        """Not to be called: :meth:`Forwarder.add_transport` makes transports."""
+        self._forwarder = forwarder
+        self._number = number
+        self._ice = ice
+        self._dtls_role: str = "passive"
+        self._state: TransportState = "new"
+        self._is_closed = False
+        self._changed = asyncio.Event()
+        # Receivers and senders live as long as their transport, whether or not anybody holds them.
+        self._owned: list[Receiver | Sender] = []
+
+    def __repr__(self) -> str:
+        """Show the number and the state."""
+        return f"<Transport {self.id} {self._state}>"
+
+    @property
+    def id(self) -> str:
+        """A name that no other transport of this forwarder had or will have."""
+        return f"{self._number:x}"
+
+    @property
+    def state(self) -> TransportState:
+        """How far the peer has come."""
+        return self._state
+
+    @property
+    def local(self) -> TransportParameters:
+        """ICE credentials, fingerprint and role for your description."""
+        digest = ":".join(f"{byte:02X}" for byte in self._forwarder._fingerprint)
+        return TransportParameters(
+            ice=self._ice,
+            dtls=DtlsParameters(fingerprints=(Fingerprint("sha-256", digest),), role=self._dtls_role),
+            candidates=self._forwarder.candidates,
+            end_of_candidates=True,
+            sctp_port=5000,
+            max_message_size=_core.MAX_MESSAGE,
+        )
+
+    def set_remote(self, remote: TransportParameters) -> None:
+        """Take the peer's description, at first or after a change; new ICE credentials restart ICE.
+
+        Raises:
+            ParametersError: No usable credentials or fingerprint.
+            ClosedError: The transport is closed.
+        """
+        self._check_open()
+        # A peer that leaves the choice to us becomes the client: it knows our address before we know its.
+        is_client = remote.dtls.role == "passive"
+        self._dtls_role = "active" if is_client else "passive"
+        self._core.set_remote(
+            self._number,
+            ufrag=remote.ice.ufrag,
+            pwd=remote.ice.pwd,
+            fingerprints=[
+                (fingerprint.algorithm, bytes.fromhex(fingerprint.value.replace(":", "")))
+                for fingerprint in remote.dtls.fingerprints
+            ],
+            is_client=is_client,
+            max_message=remote.max_message_size if remote.sctp_port is not None else None,
+        )
+        for candidate in remote.candidates:
+            self.add_candidate(candidate)
+
+    def add_candidate(self, candidate: Candidate) -> None:
+        """Take one more candidate of the peer (trickle, RFC 8838).
+
+        Host names (mDNS) are passed over: the peer's own checks will tell its address.
+        """
+        self._check_open()
+        if not candidate.is_mdns:
+            self._core.add_candidate(self._number, str(candidate))
+
+    def restart_ice(self) -> None:
+        """Make new ICE credentials; :attr:`local` has them for your next description (RFC 8445 §9)."""
+        self._check_open()
+        ufrag, pwd = self._core.restart_ice(self._number)
+        self._ice = IceParameters(ufrag=ufrag, pwd=pwd, lite=self._ice.lite)
+
+    async def connected(self) -> None:
+        """Wait until media can flow.
+
+        Raises:
+            ClosedError: It never will.
+        """
+        while self._state != "connected":
+            if self._state in ("failed", "closed"):
+                raise ClosedError(f"transport {self.id} is {self._state}")
+            self._changed.clear()
+            await self._changed.wait()
+
+    def add_receiver(self, track: TrackParameters) -> Receiver:
+        """Expect a track, one to three encodings by rid or SSRC.
+
+        Raises:
+            ParametersError: The track has no codec, too many encodings, or names that no packet could carry.
+            ClosedError: The transport is closed.
+        """
+        self._check_open()
+        receiver = Receiver(self, self._core.add_receiver(self._number, track), track)
+        self._forwarder._receivers[receiver._number] = receiver
+        self._owned.append(receiver)
+        return receiver
+
+    def add_sender(self, source: Receiver, track: SenderParameters) -> Sender:
+        """Forward ``source`` to this peer from its next keyframe.
+
+        Args:
+            source: A track of any transport of the same forwarder.
+            track: How this peer negotiated the copy: mid, payload types, SSRCs, extension ids.
+
+        Raises:
+            ParametersError: ``track`` has no codec.
+            ClosedError: The transport is closed.
+        """
+        self._check_open()
+        sender = Sender(self, self._core.add_sender(self._number, source._number, track), track)
+        self._forwarder._senders[sender._number] = sender
+        self._owned.append(sender)
+        return sender
+
+    def open_channel(
+        self,
+        label: str,
+        *,
+        protocol: str = "",
+        ordered: bool = True,
+        max_retransmits: int | None = None,
+        max_lifetime_ms: int | None = None,
+        negotiated: int | None = None,
+    ) -> None:
+        """Open a data channel (RFC 8832), now or as soon as the peer is connected.
+
+        Args:
+            label: The name the peer's application sees.
+            protocol: The subprotocol.
+            ordered: Deliver in order.
+            max_retransmits: Give up after so many retransmissions.
+            max_lifetime_ms: Give up after so many milliseconds; not together with ``max_retransmits``.
+            negotiated: The stream number, where both ends know it beforehand and no message announces it.
+
+        Raises:
+            ParametersError: Both limits are given.
+            ClosedError: The transport is closed.
+        """
+        self._check_open()
+        self._core.open_channel(
+            self._number,
+            label,
+            protocol=protocol,
+            is_ordered=ordered,
+            max_retransmits=max_retransmits,
+            max_lifetime_ms=max_lifetime_ms,
+            negotiated=negotiated,
+        )
+
+    def send_data(self, label: str, payload: bytes | str) -> None:
+        """Queue one message on the channel with this label; a message for a peer that reads too slowly is dropped and counted.
+
+        Raises:
+            LimitError: The message is larger than ``max_message_size``, or too many commands wait.
+            ClosedError: The transport is closed.
+        """
+        self._check_open()
+        data = payload.encode() if isinstance(payload, str) else payload
+        if len(data) > _core.MAX_MESSAGE:
+            raise LimitError(f"a message has at most {_core.MAX_MESSAGE} bytes, this one {len(data)}")
+        self._core.send_data(self._number, label, data, not isinstance(payload, str))
+
+    def follow_data(self, source: Transport, *, following: bool = True) -> None:
+        """Forward every data channel message of ``source`` to this peer, on its channel with the same label, or stop."""
+        self._check_open()
+        self._core.follow_data(self._number, source._number, following)
+
+    def stats(self) -> TransportStats | None:
+        """Totals of this peer; None before the first measurement and after the end."""
+        stats = self._core.stats()["transports"].get(self._number)
+        return None if stats is None else TransportStats(**stats)
+
+    def close(self) -> None:
+        """Say goodbye. Idempotent; receivers and senders end with it."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._owned.clear()
+        if self._forwarder._loop is not None and self._state not in ("failed", "closed"):
+            self._core.close_transport(self._number)
+
+    @property
+    def _core(self) -> _core.Forwarder:
+        return self._forwarder._core
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"transport {self.id} has been closed")
+
+    def _handle_state(self, state: TransportState) -> None:
+        self._state = state
+        if state in ("failed", "closed"):
+            self._is_closed = True
+            self._owned.clear()
+        self._changed.set()
+
+
+class Receiver:
+    """A publisher's track as it arrives."""
+
+    def __init__(self, transport: Transport, number: int, track: TrackParameters) -> None:
+        """Not to be called: :meth:`Transport.add_receiver` makes receivers."""
+        self.transport = transport
+        self.track = track
+        self._number = number
+
+    def __repr__(self) -> str:
+        """Show number, kind and mid."""
+        return f"<Receiver {self.id} {self.track.kind} mid={self.track.mid}>"
+
+    @property
+    def id(self) -> str:
+        """A name that no other receiver of this forwarder had or will have."""
+        return f"{self._number:x}"
+
+    def request_keyframe(self, rid: str | None = None) -> None:
+        """Send PLI or FIR (RFC 4585 §6.3.1); calls closer than ``Media.keyframe_interval_ms`` count as one.
+
+        Args:
+            rid: Which encoding; None for all.
+
+        Raises:
+            ParametersError: The track has no encoding ``rid``.
+        """
+        encoding = None
+        if rid is not None:
+            rids = [encoding.rid for encoding in self.track.encodings]
+            if rid not in rids:
+                from rtpcore.errors import ParametersError
+
+                raise ParametersError(f"no encoding {rid!r}: this track has {rids}")
+            encoding = rids.index(rid)
+        self.transport._core.request_keyframe(self._number, encoding)
+
+    def stats(self) -> ReceiverStats | None:
+        """Per encoding: bitrate, loss, jitter, frame size; None before the first measurement and after the end."""
+        stats = self.transport._core.stats()["receivers"].get(self._number)
+        if stats is None:
+            return None
+        return ReceiverStats(
+            encodings=tuple(EncodingStats(**encoding) for encoding in stats["encodings"]), followers=stats["followers"]
+        )
+
+    def close(self) -> None:
+        """Stop taking the track; its copies end with it. Idempotent."""
+        if self in self.transport._owned:
+            self.transport._owned.remove(self)
+            self.transport._core.remove_receiver(self._number)
+
+
+class Sender:
+    """One subscriber's copy of a receiver; SSRC and numbering survive every switch."""
+
+    def __init__(self, transport: Transport, number: int, track: SenderParameters) -> None:
+        """Not to be called: :meth:`Transport.add_sender` makes senders."""
+        self.transport = transport
+        self.track = track
+        self._number = number
+
+    def __repr__(self) -> str:
+        """Show number, kind and mid."""
+        return f"<Sender {self.id} {self.track.kind} mid={self.track.mid}>"
+
+    @property
+    def id(self) -> str:
+        """A name that no other sender of this forwarder had or will have."""
+        return f"{self._number:x}"
+
+    @property
+    def layer(self) -> Layer | None:
+        """What is forwarded now; None while paused or waiting for a keyframe."""
+        stats = self.stats()
+        return None if stats is None else stats.layer
+
+    def prefer(self, most: Layer) -> None:
+        """Wish for at most this layer; a higher one than the track has means its highest."""
+        self.transport._core.prefer(self._number, most.spatial, most.temporal)
+
+    def follow(self, source: Receiver) -> None:
+        """Continue with another source at its next keyframe."""
+        self.transport._core.follow(self._number, source._number)
+
+    def pause(self) -> None:
+        """Send nothing until :meth:`resume`."""
+        self.transport._core.pause(self._number, True)
+
+    def resume(self) -> None:
+        """Send again, from the next keyframe."""
+        self.transport._core.pause(self._number, False)
+
+    def stats(self) -> SenderStats | None:
+        """Packets, loss, layer; None before the first measurement and after the end."""
+        stats = self.transport._core.stats()["senders"].get(self._number)
+        if stats is None:
+            return None
+        layer = stats.pop("layer")
+        return SenderStats(layer=None if layer is None else Layer(*layer), **stats)
+
+    def close(self) -> None:
+        """End this copy. Idempotent."""
+        if self in self.transport._owned:
+            self.transport._owned.remove(self)
+            self.transport._core.remove_sender(self._number)

@@ -1,0 +1,152 @@
+//! From the dataclasses of `rtpcore.parameters` to the parameters of the core. Nothing is guessed: what does not fit raises.
+
+use is::{Candidate, IceCreds};
+use pyo3::prelude::*;
+use rtpcore_core::command::Remote;
+use rtpcore_core::dtls::{DtlsRole, Fingerprint};
+use rtpcore_core::parameters::{
+    CodecParameters, EncodingParameters, Kind, ReceiverParameters, SenderParameters,
+};
+use rtpcore_core::payload::Codec;
+use rtpcore_core::rtp::{ExtensionKind, ExtensionMap};
+use rtpcore_core::{Mid, Pt, Rid, Ssrc};
+
+use crate::errors::Error;
+
+/// The most encodings a track may have: what simulcast clients send.
+const MAX_ENCODINGS: usize = 3;
+
+pub(crate) fn receiver(track: &Bound<'_, PyAny>) -> Result<ReceiverParameters, Error> {
+    let mut encodings = Vec::new();
+    for encoding in track.getattr("encodings")?.try_iter()? {
+        encodings.push(encoding_of(&encoding?)?);
+    }
+    if encodings.is_empty() {
+        encodings.push(EncodingParameters::default());
+    }
+    if encodings.len() > MAX_ENCODINGS {
+        return Err(Error::Parameters(format!(
+            "a track has at most {MAX_ENCODINGS} encodings, this one has {}",
+            encodings.len()
+        )));
+    }
+    Ok(ReceiverParameters {
+        kind: kind_of(track)?,
+        mid: mid_of(track)?,
+        codecs: codecs_of(track)?,
+        encodings,
+        extensions: extensions_of(track)?,
+    })
+}
+
+pub(crate) fn sender(track: &Bound<'_, PyAny>) -> Result<SenderParameters, Error> {
+    Ok(SenderParameters {
+        kind: kind_of(track)?,
+        mid: mid_of(track)?,
+        codecs: codecs_of(track)?,
+        ssrc: Ssrc(track.getattr("ssrc")?.extract()?),
+        rtx_ssrc: track.getattr("rtx_ssrc")?.extract::<Option<u32>>()?.map(Ssrc),
+        extensions: extensions_of(track)?,
+    })
+}
+
+pub(crate) fn remote(
+    ufrag: String,
+    pwd: String,
+    fingerprints: &[(String, Vec<u8>)],
+    is_client: bool,
+    max_message: Option<u32>,
+) -> Result<Remote, Error> {
+    let fingerprints: Vec<_> =
+        fingerprints.iter().filter_map(|(algorithm, digest)| Fingerprint::new(algorithm, digest)).collect();
+    if fingerprints.is_empty() {
+        return Err(Error::Parameters(
+            "the peer announced no fingerprint that can be checked: sha-256, sha-384 or sha-512 is needed".into(),
+        ));
+    }
+    let dtls_role = if is_client { DtlsRole::Client } else { DtlsRole::Server };
+    Ok(Remote { credentials: IceCreds { ufrag, pass: pwd }, fingerprints, dtls_role, max_message })
+}
+
+pub(crate) fn candidate(text: &str) -> Result<Candidate, Error> {
+    Candidate::from_sdp_string(text)
+        .map_err(|error| Error::Parameters(format!("not a candidate that can be used (RFC 8839 §5.1): {error}")))
+}
+
+fn kind_of(track: &Bound<'_, PyAny>) -> Result<Kind, Error> {
+    match track.getattr("kind")?.extract::<String>()?.as_str() {
+        "audio" => Ok(Kind::Audio),
+        "video" => Ok(Kind::Video),
+        other => Err(Error::Parameters(format!("kind is 'audio' or 'video', not {other:?}"))),
+    }
+}
+
+fn mid_of(track: &Bound<'_, PyAny>) -> Result<Option<Mid>, Error> {
+    let Some(mid) = track.getattr("mid")?.extract::<Option<String>>()? else { return Ok(None) };
+    Mid::new(mid.as_bytes())
+        .map(Some)
+        .ok_or_else(|| Error::Parameters(format!("mid has 1 to 16 visible ASCII characters, not {mid:?}")))
+}
+
+fn encoding_of(encoding: &Bound<'_, PyAny>) -> Result<EncodingParameters, Error> {
+    let rid = match encoding.getattr("rid")?.extract::<Option<String>>()? {
+        None => None,
+        Some(rid) => Some(
+            Rid::new(rid.as_bytes())
+                .ok_or_else(|| Error::Parameters(format!("rid has 1 to 16 visible ASCII characters, not {rid:?}")))?,
+        ),
+    };
+    Ok(EncodingParameters {
+        rid,
+        ssrc: encoding.getattr("ssrc")?.extract::<Option<u32>>()?.map(Ssrc),
+        rtx_ssrc: encoding.getattr("rtx_ssrc")?.extract::<Option<u32>>()?.map(Ssrc),
+    })
+}
+
+fn codecs_of(track: &Bound<'_, PyAny>) -> Result<Vec<CodecParameters>, Error> {
+    let mut codecs = Vec::new();
+    for codec in track.getattr("codecs")?.try_iter()? {
+        let codec = codec?;
+        let mime: String = codec.getattr("mime_type")?.extract()?;
+        let feedback: Vec<String> = codec.getattr("feedback")?.extract()?;
+        let has = |name: &str| feedback.iter().any(|other| other.eq_ignore_ascii_case(name));
+        codecs.push(CodecParameters {
+            codec: Codec::from_mime(&mime),
+            payload_type: payload_type(codec.getattr("payload_type")?.extract()?)?,
+            clock_rate: codec.getattr("clock_rate")?.extract()?,
+            rtx: codec.getattr("rtx")?.extract::<Option<u8>>()?.map(payload_type).transpose()?,
+            nack: has("nack"),
+            pli: has("nack pli"),
+            fir: has("ccm fir"),
+            transport_cc: has("transport-cc"),
+        });
+    }
+    if codecs.is_empty() {
+        return Err(Error::Parameters("a track needs at least one codec".into()));
+    }
+    Ok(codecs)
+}
+
+fn payload_type(number: u8) -> Result<Pt, Error> {
+    if number < 128 {
+        Ok(Pt(number))
+    } else {
+        Err(Error::Parameters(format!("a payload type is 0 to 127, not {number}")))
+    }
+}
+
+fn extensions_of(track: &Bound<'_, PyAny>) -> Result<ExtensionMap, Error> {
+    let mut map = ExtensionMap::NONE;
+    for extension in track.getattr("extensions")?.try_iter()? {
+        let extension = extension?;
+        let uri: String = extension.getattr("uri")?.extract()?;
+        let id: u8 = extension.getattr("id")?.extract()?;
+        if id == 0 {
+            return Err(Error::Parameters("a header extension id is 1 to 255, not 0 (RFC 8285 §5)".into()));
+        }
+        if let Some(kind) = ExtensionKind::from_uri(&uri) {
+            map.set(kind, id);
+        }
+    }
+    Ok(map)
+}

@@ -1,0 +1,20 @@
+//! `rtpcore._core`: convert, raise, enqueue. Every decision is taken in the crates below or in Python above.
+//!
+//! The interpreter is never touched by a worker: commands go in over queues, events come out in batches that the event loop
+//! fetches when a descriptor says so.
+
+mod convert;
+mod errors;
+mod forwarder;
+mod stats;
+
+use pyo3::prelude::*;
+
+/// The binary half of `rtpcore`; use the classes of `rtpcore` instead.
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("MAX_MESSAGE", rtpcore_core::sctp::MAX_MESSAGE)?;
+    module.add_class::<forwarder::Forwarder>()?;
+    Ok(())
+}
