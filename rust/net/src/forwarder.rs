@@ -124,6 +124,7 @@ impl Forwarder {
                 seed: config.seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
                 locals: candidates.clone(),
                 limits: config.limits,
+                neighbours: u64::MAX.checked_shr(64 - u32::from(count)).unwrap_or(0) & !(1 << number),
             });
             let worker = Worker::new(
                 number,

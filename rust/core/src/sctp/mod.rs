@@ -60,8 +60,8 @@ pub enum SctpEvent {
         /// The message; empty messages have no bytes.
         payload: Bytes,
     },
-    /// A channel was closed by the peer.
-    Closed(ChannelId),
+    /// The channel with this label was closed by the peer.
+    Closed(String),
     /// The association is gone.
     Lost,
 }
@@ -338,14 +338,14 @@ impl Sctp {
 
     fn close(&mut self, id: ChannelId, events: &mut Vec<SctpEvent>) {
         if let Some(position) = self.channels.iter().position(|channel| channel.id == id) {
-            self.channels.remove(position);
+            let channel = self.channels.remove(position);
             // The reset of one direction is answered by the reset of the other (RFC 8831 §6.7).
             if let Some((_, association)) = self.association.as_mut()
                 && let Ok(mut stream) = association.stream(id)
             {
                 let _ = stream.close();
             }
-            events.push(SctpEvent::Closed(id));
+            events.push(SctpEvent::Closed(channel.open.label));
         }
     }
 }

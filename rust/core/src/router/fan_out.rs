@@ -1,0 +1,135 @@
+//! One packet, many followers: who takes it, under which number, waits in whose queue.
+
+use super::{Copy, Router, narrow, source_of};
+use crate::crossing::Crossing;
+use crate::drop::Drop;
+use crate::event::Event;
+use crate::id::ReceiverId;
+use crate::send::SourceId;
+use crate::store::PacketRef;
+use crate::time::Time;
+use crate::transport::Queued;
+
+impl Router {
+    /// Hands a stored packet to the followers of this worker.
+    pub(super) fn fan_out_here(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
+        let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, .. } = self;
+        let Some(feed) = feeds.get(feed_index) else { return };
+        let Some((packet, ..)) = store.find(reference) else { return };
+        let source = source_of(feed.id);
+        if feed.senders.is_empty() && feed.workers == 0 {
+            drops.count(Drop::NoFollower);
+        }
+        let mut wants = 0u8;
+        for &index in &feed.senders {
+            let Some(copy) = copies.get_mut(index as usize) else { continue };
+            let Some(transport) = transports.get_mut(copy.transport) else { continue };
+            let Some(sender) = &mut copy.sender else { continue };
+            if !transport.is_connected() {
+                drops.count(Drop::NotConnected);
+                continue;
+            }
+            *current = Some(copy.transport);
+            let taken = sender.forward(now, source, packet, reference).and_then(|seq| {
+                transport.enqueue(Queued { sender: index, seq, rtx: None })
+            });
+            match taken {
+                Ok(()) => {
+                    *forwarded += 1;
+                    if !transport.is_dirty {
+                        transport.is_dirty = true;
+                        dirty.push_back(narrow(copy.transport));
+                    }
+                }
+                Err(reason) => {
+                    copy.dropped += 1;
+                    drops.count(reason);
+                    if matches!(reason, Drop::AwaitingKeyframe | Drop::OtherLayer)
+                        && let Some(encoding) = sender.wants_keyframe()
+                    {
+                        wants |= 1 << encoding.min(7);
+                    }
+                }
+            }
+            if packet.descriptor.frame_start && sender.poll_layer_changed() {
+                events.push_back(Event::LayerChanged { sender: copy.id, layer: sender.layer() });
+            }
+        }
+        *current = None;
+        if wants != 0 {
+            self.request_keyframes(now, feed_index, wants);
+        }
+    }
+
+    /// Gives a stored packet to each other worker with followers: one copy per worker.
+    pub(super) fn cross(&mut self, feed_index: usize, reference: PacketRef) {
+        let Some((receiver, mut workers)) = self.feeds.get(feed_index).map(|feed| (feed.id, feed.workers)) else {
+            return;
+        };
+        while workers != 0 {
+            let worker = u8::try_from(workers.trailing_zeros()).unwrap_or(0);
+            workers &= workers - 1;
+            let (mut boxed, mut parcel) = self.empty_parcel();
+            let Some((packet, bytes, _)) = self.store.find(reference) else { return };
+            *boxed = *packet;
+            parcel.pack(bytes);
+            self.crossings.push_back((worker, Crossing::Packet { receiver, packet: boxed, parcel }));
+        }
+    }
+
+    /// Passes followers' wishes for keyframes, a bit per encoding, to where the track comes in.
+    pub(super) fn request_keyframes(&mut self, now: Time, feed_index: usize, encodings: u8) {
+        let interval = core::time::Duration::from_millis(u64::from(self.limits.keyframe_interval_ms));
+        let Some(feed) = self.feeds.get_mut(feed_index) else { return };
+        for encoding in 0..u8::try_from(super::MAX_ENCODINGS).unwrap_or(0) {
+            if encodings & (1 << encoding) == 0 {
+                continue;
+            }
+            match &mut feed.intake {
+                Some(intake) => {
+                    intake.receiver.request_keyframe(now, encoding);
+                    let (at, transport) = (intake.receiver.deadline(), intake.transport);
+                    if let Some(transport) = self.transports.get_mut(transport)
+                        && at < transport.armed_at
+                    {
+                        transport.armed_at = at;
+                        self.timers.push(std::cmp::Reverse((at, narrow(intake.transport))));
+                    }
+                }
+                None => {
+                    let Some(asked_at) = feed.asked_at.get_mut(usize::from(encoding)) else { continue };
+                    if asked_at.is_none_or(|at| (at + interval).is_due(now)) {
+                        *asked_at = Some(now);
+                        let crossing = Crossing::Keyframe { receiver: feed.id, encoding };
+                        self.crossings.push_back((feed.id.worker(), crossing));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for what a copy waits for, if it waits.
+    pub(super) fn request_wanted(&mut self, now: Time, copy_index: usize) {
+        let Some(copy) = self.copies.get(copy_index) else { return };
+        let wanted = copy.sender.as_ref().and_then(crate::send::Sender::wants_keyframe);
+        let feed = self.feed_by_id.get(&copy.source).copied();
+        let is_connected = self.transports.get(copy.transport).is_some_and(crate::transport::Transport::is_connected);
+        if let (Some(encoding), Some(feed), true) = (wanted, feed, is_connected) {
+            self.request_keyframes(now, feed, 1 << encoding.min(7));
+        }
+    }
+
+    /// Tells of a copy's layer, if it is another than last told.
+    pub(super) fn announce_layer(&mut self, copy_index: usize) {
+        if let Some(Copy { id, sender: Some(sender), .. }) = self.copies.get_mut(copy_index)
+            && sender.poll_layer_changed()
+        {
+            self.events.push_back(Event::LayerChanged { sender: *id, layer: sender.layer() });
+        }
+    }
+
+    /// The feed that a sender calls by this number, among those of one copy.
+    pub(super) fn is_source(receiver: ReceiverId, source: SourceId) -> bool {
+        source_of(receiver) == source
+    }
+}

@@ -1,0 +1,154 @@
+//! RTCP from a peer: what publishers say of their clocks, what subscribers say of their copies.
+
+use super::Router;
+use crate::crossing::Crossing;
+use crate::drop::Drop;
+use crate::event::Event;
+use crate::receive::ClockMap;
+use crate::rtcp::{Compound, ReportBlock, RtcpPacket};
+use crate::send;
+use crate::store::MAX_PACKET;
+use crate::time::Time;
+use crate::transport::Queued;
+use crate::units::Ssrc;
+
+/// How many packets one RTCP datagram may have sent again: a subscriber that lost more needs a keyframe.
+const MAX_RETRANSMISSIONS: usize = 256;
+
+impl Router {
+    /// SRTCP: opened in a copy, then packet by packet.
+    pub(super) fn handle_rtcp(&mut self, now: Time, index: usize, datagram: &[u8]) -> Result<(), Drop> {
+        let transport = self.transports.get_mut(index).ok_or(Drop::UnknownAddress)?;
+        let inbound = transport.inbound.as_mut().ok_or(Drop::NoKeys)?;
+        if datagram.len() > MAX_PACKET {
+            return Err(Drop::Oversized);
+        }
+        let mut plain = std::mem::replace(&mut self.rtcp, Box::new([0; MAX_PACKET]));
+        let slot = plain.get_mut(..datagram.len()).ok_or(Drop::Oversized)?;
+        slot.copy_from_slice(datagram);
+        let opened = inbound.unprotect_rtcp(slot);
+        let handled = opened.and_then(|len| self.handle_compound(now, index, plain.get(..len).unwrap_or(&[])));
+        self.rtcp = plain;
+        handled
+    }
+
+    fn handle_compound(&mut self, now: Time, index: usize, datagram: &[u8]) -> Result<(), Drop> {
+        for packet in Compound::new(datagram) {
+            match packet? {
+                RtcpPacket::SenderReport(report) => {
+                    self.handle_sender_report(now, index, report.ssrc, report.info.ntp_time.0, report.info.rtp_timestamp);
+                    report.blocks().for_each(|block| self.handle_report_block(now, index, &block));
+                }
+                RtcpPacket::ReceiverReport(report) => {
+                    report.blocks().for_each(|block| self.handle_report_block(now, index, &block));
+                }
+                RtcpPacket::Nack(nack) => {
+                    for number in nack.iter().take(MAX_RETRANSMISSIONS) {
+                        if let Err(reason) = self.retransmit(now, index, nack.media_ssrc, number) {
+                            self.count_drop(Some(index), reason);
+                        }
+                    }
+                }
+                RtcpPacket::Pli(pli) => self.handle_keyframe_request(now, index, pli.media_ssrc),
+                RtcpPacket::Fir(fir) => {
+                    fir.requests().for_each(|request| self.handle_keyframe_request(now, index, request.ssrc));
+                }
+                RtcpPacket::Bye(bye) => bye.ssrcs().for_each(|ssrc| self.handle_bye(index, ssrc)),
+                // Read and checked, but nothing here acts on it: there is no bandwidth estimation for subscribers yet.
+                RtcpPacket::TransportCc(_)
+                | RtcpPacket::Remb(_)
+                | RtcpPacket::Tmmbr(_)
+                | RtcpPacket::Sdes(_)
+                | RtcpPacket::App(_)
+                | RtcpPacket::Xr(_)
+                | RtcpPacket::Other { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A publisher's clock, for everybody who follows the track.
+    fn handle_sender_report(&mut self, now: Time, index: usize, ssrc: Ssrc, ntp: u64, rtp: u32) {
+        let Some(transport) = self.transports.get(index) else { return };
+        let Some(route) = transport.bindings.route(ssrc) else { return };
+        let slot = transport.receivers.get(usize::from(route.receiver)).copied().flatten();
+        let Some(feed_index) = slot.map(|feed| feed as usize) else { return };
+        let Some(feed) = self.feeds.get_mut(feed_index) else { return };
+        let Some(intake) = &mut feed.intake else { return };
+        intake.receiver.handle_sender_report(now, route, ntp, rtp);
+        let Some(clock) = intake.receiver.clock(route.encoding) else { return };
+        let (receiver, workers) = (feed.id, feed.workers);
+        self.set_clock(feed_index, route.encoding, clock);
+        self.crossings.extend((0..64u8).filter(|&worker| workers & (1 << worker) != 0).map(|worker| {
+            (worker, Crossing::Clock { receiver, encoding: route.encoding, clock })
+        }));
+    }
+
+    pub(super) fn set_clock(&mut self, feed_index: usize, encoding: u8, clock: ClockMap) {
+        let Some(feed) = self.feeds.get_mut(feed_index) else { return };
+        if let Some(slot) = feed.clocks.get_mut(usize::from(encoding)) {
+            *slot = Some(clock);
+        }
+        let stream = send::Stream { source: super::source_of(feed.id), encoding };
+        for &index in &feed.senders {
+            let Some(copy) = self.copies.get_mut(index as usize) else { continue };
+            let Some(sender) = &mut copy.sender else { continue };
+            sender.handle_clock(stream, clock);
+            let (at, transport) = (sender.poll_timeout(), copy.transport);
+            if let Some(peer) = self.transports.get_mut(transport)
+                && at < peer.armed_at
+            {
+                peer.armed_at = at;
+                self.timers.push(std::cmp::Reverse((at, super::narrow(transport))));
+            }
+        }
+    }
+
+    fn handle_report_block(&mut self, now: Time, index: usize, block: &ReportBlock) {
+        let copy = self.transports.get(index).and_then(|transport| transport.sender_of(block.ssrc));
+        if let Some(copy) = copy.and_then(|copy| self.copies.get_mut(copy as usize))
+            && let Some(sender) = &mut copy.sender
+            && block.ssrc == sender.ssrc()
+        {
+            sender.handle_report_block(now, block);
+        }
+    }
+
+    /// One number of a NACK.
+    fn retransmit(&mut self, now: Time, index: usize, ssrc: Ssrc, number: u16) -> Result<(), Drop> {
+        let transport = self.transports.get_mut(index).ok_or(Drop::NotConnected)?;
+        let copy_index = transport.sender_of(ssrc).ok_or(Drop::UnknownSsrc)?;
+        let copy = self.copies.get_mut(copy_index as usize).ok_or(Drop::UnknownSsrc)?;
+        let sender = copy.sender.as_mut().ok_or(Drop::NotInHistory)?;
+        let seq = sender.retransmit(now, number)?;
+        let has_rtx = sender
+            .entry(seq)
+            .is_some_and(|entry| copy.parameters.codecs.iter().any(|c| c.payload_type == entry.payload_type && c.rtx.is_some()));
+        let rtx = if has_rtx { sender.next_rtx() } else { None };
+        transport.enqueue(Queued { sender: copy_index, seq, rtx })?;
+        self.mark_dirty(index);
+        Ok(())
+    }
+
+    /// A subscriber's decoder needs a keyframe of what it gets.
+    fn handle_keyframe_request(&mut self, now: Time, index: usize, ssrc: Ssrc) {
+        let copy = self.transports.get(index).and_then(|transport| transport.sender_of(ssrc));
+        let Some(copy) = copy.and_then(|copy| self.copies.get(copy as usize)) else { return };
+        let Some(sender) = &copy.sender else { return };
+        let encoding = sender.wants_keyframe().or_else(|| sender.forwarded_encoding());
+        if let (Some(&feed), Some(encoding)) = (self.feed_by_id.get(&copy.source), encoding) {
+            self.request_keyframes(now, feed, 1 << encoding.min(7));
+        }
+    }
+
+    fn handle_bye(&mut self, index: usize, ssrc: Ssrc) {
+        let Some(transport) = self.transports.get_mut(index) else { return };
+        let Some(route) = transport.bindings.unbind(ssrc) else { return };
+        let slot = transport.receivers.get(usize::from(route.receiver)).copied().flatten();
+        let Some(feed) = slot.and_then(|feed| self.feeds.get_mut(feed as usize)) else { return };
+        if let Some(intake) = &mut feed.intake {
+            intake.receiver.handle_bye(route);
+            self.events.push_back(Event::ReceiverEnded { receiver: feed.id });
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A datagram comes in: to whom it belongs, what it is, and for media the way to the fan-out.
+
+use is::stun::StunMessage;
+
+use super::{Feed, Intake, Owner, Router};
+use crate::crossing::Crossing;
+use crate::demux::{Protocol, classify};
+use crate::drop::Drop;
+use crate::event::Event;
+use crate::ice::{self, Path};
+use crate::packet::Packet;
+use crate::receive::{Accepted, Flow, Identifiers, Order, Route};
+use crate::rtp::{ExtensionKind, Extensions, Header};
+use crate::store::{MAX_PACKET, PacketRef};
+use crate::time::Time;
+
+impl Router {
+    /// Takes one datagram that came on `path`. Whatever is wrong with it is counted, never reported.
+    pub fn handle_datagram(&mut self, now: Time, path: Path, datagram: &[u8]) {
+        self.received.count(datagram.len());
+        let owner = self.by_path.get(&path).copied();
+        if let Some(Owner::Foreign(worker)) = owner {
+            return self.pass_on(worker, path, datagram);
+        }
+        let known = match owner {
+            Some(Owner::Heard(index)) => Some(index),
+            _ => None,
+        };
+        self.current = known;
+        if let Some(transport) = known.and_then(|index| self.transports.get_mut(index)) {
+            transport.received.count(datagram.len());
+        }
+        let handled = match (classify(datagram), known) {
+            (Err(reason), _) => Err(reason),
+            (Ok(Protocol::Stun), _) => self.handle_stun(now, path, owner, datagram),
+            (Ok(_), None) => Err(Drop::UnknownAddress),
+            (Ok(Protocol::Rtp), Some(index)) => self.handle_rtp(now, index, datagram),
+            (Ok(Protocol::Rtcp), Some(index)) => self.handle_rtcp(now, index, datagram),
+            (Ok(Protocol::Dtls), Some(index)) => self.handle_dtls(now, index, path, datagram),
+        };
+        if let Err(reason) = handled {
+            self.count_drop(known, reason);
+        }
+        self.current = None;
+    }
+
+    /// A request finds its peer by user name, anything else by path. Strangers cost a parse and a look-up, nothing is kept.
+    fn handle_stun(&mut self, now: Time, path: Path, owner: Option<Owner>, datagram: &[u8]) -> Result<(), Drop> {
+        let message = StunMessage::parse(datagram).map_err(|_| Drop::BadStun)?;
+        let index = match (message.split_username(), owner) {
+            (Some((local, _)), _) if message.is_binding_request() => match self.by_ufrag.get(local) {
+                Some(&index) => index,
+                None => match ice::owner_of(&message) {
+                    Some(worker) if worker != self.worker => {
+                        self.pass_on(worker, path, datagram);
+                        return Ok(());
+                    }
+                    _ => return Err(Drop::UnknownUfrag),
+                },
+            },
+            (_, Some(Owner::Heard(index) | Owner::Checked(index))) => index,
+            _ => return Err(Drop::UnknownAddress),
+        };
+        self.current = Some(index);
+        let instant = self.instant(now);
+        let transport = self.transports.get_mut(index).ok_or(Drop::UnknownUfrag)?;
+        let session = transport.session.as_mut().ok_or(Drop::BadStun)?;
+        session.ice.handle_stun(instant, path, message)?;
+        self.poll_session(now, index);
+        Ok(())
+    }
+
+    /// Gives a datagram to the worker where its peer lives.
+    fn pass_on(&mut self, worker: u8, path: Path, datagram: &[u8]) {
+        if datagram.len() > MAX_PACKET {
+            return self.drops.count(Drop::Oversized);
+        }
+        let (packet, mut parcel) = self.empty_parcel();
+        parcel.pack(datagram);
+        // The packet half of the pair stays here: a datagram has no use for it.
+        drop(packet);
+        self.crossings.push_back((worker, Crossing::Datagram { path, parcel }));
+    }
+
+    /// SRTP: to the store, to its track, to the followers.
+    fn handle_rtp(&mut self, now: Time, index: usize, datagram: &[u8]) -> Result<(), Drop> {
+        let transport = self.transports.get_mut(index).ok_or(Drop::UnknownAddress)?;
+        let inbound = transport.inbound.as_mut().ok_or(Drop::NoKeys)?;
+        if datagram.len() > MAX_PACKET {
+            return Err(Drop::Oversized);
+        }
+        let clear = Header::parse_clear(datagram)?;
+        let header_len = usize::from(clear.payload_offset);
+        // The only copy on the way in is the one that decryption writes.
+        let slot = self.store.reserve();
+        let len = inbound.unprotect_rtp(datagram, clear.ssrc, clear.sequence_number, header_len, slot)?;
+        let packet = slot.get(..len).ok_or(Drop::BadRtp)?;
+        let header = Header::parse(packet)?;
+        let extensions = Extensions::parse(&header, packet, &transport.extensions);
+        if let (Some(arrivals), Some(number)) = (&mut transport.arrivals, extensions.transport_cc(packet)) {
+            arrivals.record(now, number, u32::try_from(datagram.len()).unwrap_or(u32::MAX));
+        }
+        let route = transport.bindings.bind(now, &header, &Identifiers::read(&extensions, packet))?;
+        let slot = transport.receivers.get(usize::from(route.receiver)).copied().flatten();
+        let feed_index = slot.ok_or(Drop::UnknownSsrc)? as usize;
+        let feed = self.feeds.get_mut(feed_index).ok_or(Drop::UnknownSsrc)?;
+        let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
+        let (accepted, packet) = take_in(now, intake, route, &header, extensions, packet)?;
+        let is_new = intake.begin(accepted.encoding);
+        let deadline = intake.receiver.deadline().min(transport.arrivals.as_ref().map_or(Time::NEVER, |a| a.deadline()));
+        let receiver = feed.id;
+        if is_new {
+            self.events.push_back(Event::EncodingStarted { receiver, encoding: accepted.encoding });
+        }
+        let reference = self.store.commit(u32::try_from(feed_index).unwrap_or(u32::MAX), packet, len);
+        self.arm(index, deadline);
+        self.fan_out(now, feed_index, reference);
+        Ok(())
+    }
+
+    /// Hands one stored packet to everybody who follows its track.
+    fn fan_out(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
+        self.cross(feed_index, reference);
+        self.fan_out_here(now, feed_index, reference);
+    }
+}
+
+impl Intake {
+    /// Whether this is the first packet of an encoding.
+    fn begin(&mut self, encoding: u8) -> bool {
+        match self.has_started.get_mut(usize::from(encoding)) {
+            Some(has_started) => !std::mem::replace(has_started, true),
+            None => false,
+        }
+    }
+}
+
+impl Feed {
+    /// Followers here and elsewhere.
+    pub(super) fn follower_count(&self) -> u32 {
+        u32::try_from(self.senders.len()).unwrap_or(u32::MAX).saturating_add(self.workers.count_ones())
+    }
+}
+
+/// Undoes retransmission, extends numbers, reads the payload descriptor: once, for all followers.
+fn take_in(
+    now: Time,
+    intake: &mut Intake,
+    route: Route,
+    header: &Header,
+    extensions: Extensions,
+    packet: &[u8],
+) -> Result<(Accepted, Packet), Drop> {
+    let accepted = intake.receiver.accept(now, route, header, packet)?;
+    let encoding = accepted.encoding;
+    let codec = intake.receiver.codecs().get(usize::from(accepted.codec)).ok_or(Drop::UnknownPayloadType)?.codec;
+    let reader = intake.readers.get_mut(usize::from(encoding)).ok_or(Drop::UnknownSsrc)?;
+    if matches!(accepted.order, Order::First | Order::Restart) || reader.codec() != codec {
+        *reader = crate::payload::Reader::new(codec);
+    }
+    let header = accepted.header;
+    let descriptor = if accepted.is_padding {
+        crate::payload::Descriptor::OPAQUE
+    } else {
+        let start = usize::from(header.payload_offset);
+        let payload = packet.get(start..start + usize::from(header.payload_len)).ok_or(Drop::BadRtp)?;
+        let dependency = extensions.find(ExtensionKind::DependencyDescriptor, packet);
+        reader.read(payload, header.marker, header.timestamp, dependency)?
+    };
+    if descriptor.keyframe && descriptor.frame_start && accepted.flow == Flow::Media {
+        intake.receiver.handle_keyframe(encoding, accepted.seq);
+    }
+    let packet = Packet { encoding, seq: accepted.seq, arrived_at: now, header, extensions, descriptor };
+    Ok((accepted, packet))
+}
