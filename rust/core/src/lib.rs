@@ -11,6 +11,7 @@ pub mod drop;
 pub mod packet;
 pub mod parameters;
 pub mod payload;
+pub mod rtcp;
 pub mod rtp;
 pub mod time;
 pub mod units;
