@@ -7,18 +7,28 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
 pub mod command;
-pub mod dtls;
+pub mod crossing;
+pub mod demux;
 pub mod drop;
+pub mod dtls;
 pub mod event;
 pub mod ice;
 pub mod id;
+pub mod jitter;
 pub mod packet;
 pub mod parameters;
 pub mod payload;
+pub mod receive;
+pub mod router;
+pub mod rtcp;
 pub mod rtp;
 pub mod sctp;
+pub mod send;
+pub mod srtp;
+pub mod stats;
 pub mod store;
 pub mod time;
+mod transport;
 pub mod transmit;
 pub mod units;
 
