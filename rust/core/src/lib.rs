@@ -10,6 +10,7 @@ pub mod drop;
 pub mod packet;
 pub mod parameters;
 pub mod payload;
+pub mod receive;
 pub mod rtp;
 pub mod time;
 pub mod units;
