@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
 pub mod drop;
+pub mod jitter;
 pub mod packet;
 pub mod parameters;
 pub mod payload;
