@@ -66,8 +66,10 @@ impl Delay {
     /// Learns from a packet; `is_free` where silence before it hides any change of delay.
     pub(super) fn update(&mut self, now: Time, media: i64, is_free: bool) {
         let transit = nanos(now) - media;
+        let before = self.baseline();
         self.note_fastest(now, transit);
         let baseline = self.baseline();
+        self.shift_down(baseline.saturating_sub(before));
         self.count(transit - baseline);
         let wanted = baseline + self.target();
         // Too late for its turn: half the way at once, so that one straggler costs half of itself and a new state of
@@ -105,6 +107,23 @@ impl Delay {
         } else {
             [current.min(transit), before]
         };
+    }
+
+    /// The baseline went up: what read as variation was a longer way.
+    fn shift_down(&mut self, rise: i64) {
+        let bins = usize::try_from(rise / BIN).unwrap_or(0).min(BINS);
+        if bins == 0 {
+            return;
+        }
+        let (gone, kept) = self.histogram.split_at(bins);
+        let mut shifted = [0; BINS];
+        for (to, from) in shifted.iter_mut().zip(kept) {
+            *to = *from;
+        }
+        if let Some(first) = shifted.first_mut() {
+            *first += gone.iter().sum::<u32>();
+        }
+        self.histogram = shifted;
     }
 
     fn count(&mut self, variation: i64) {

@@ -208,6 +208,20 @@ fn a_straggler_costs_half_of_itself_for_a_while() {
 }
 
 #[test]
+fn a_longer_way_is_not_jitter() {
+    let mut buffer = buffer(64);
+    for n in 0..1000u16 {
+        let way = if n < 200 { 0 } else { 100 };
+        let _ = push(&mut buffer, u64::from(n) * FRAME + way, n);
+        pop(&mut buffer, u64::from(n) * FRAME + way + 19);
+        if n == 290 {
+            assert!(buffer.delay().as_millis() > 100, "measured from the shorter way");
+        }
+    }
+    assert_eq!(buffer.delay().as_millis(), 40, "measured from the longer way");
+}
+
+#[test]
 fn silence_lets_the_delay_come_down_at_once() {
     let mut buffer = buffer(64);
     for n in 0..500u16 {
