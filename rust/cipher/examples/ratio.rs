@@ -13,8 +13,8 @@ const HEADER: usize = 20;
 /// Packets per call, each of another subscriber.
 const BATCH: usize = 16;
 const SLOT: usize = 2048;
-const ROUNDS: usize = 25;
-const CALLS: usize = 2000;
+const ROUNDS: usize = 500;
+const CALLS: usize = 100;
 
 type Case<'a> = (&'a str, Box<dyn FnMut(u64) + 'a>);
 

@@ -33,10 +33,9 @@ impl HmacKey {
     /// The first 80 bits of the HMAC over `message` and the four bytes of `roc`.
     pub(crate) fn tag(&self, message: &[u8], roc: u32) -> [u8; 10] {
         let mut state = self.inner;
-        let (body, rest) = message.split_at(message.len() & !63);
-        compress(&mut state, body);
+        compress(&mut state, &message[..message.len() & !63]);
         let mut buffer = [0; 128];
-        let len = inner_tail(&mut buffer, rest, message.len(), roc);
+        let len = inner_tail(&mut buffer, message, roc);
         compress(&mut state, &buffer[..len]);
         outer_block(&mut buffer, &state);
         state = self.outer;
@@ -52,22 +51,26 @@ impl Drop for HmacKey {
     }
 }
 
-/// Lays out the end of the inner hash: the last bytes of a message of `len`, the ROC, and the padding of SHA-1.
+/// Lays out the end of the inner hash: what of `message` fills no whole block, the ROC, and the padding of SHA-1.
 /// Returns how many bytes of `buffer` that takes, 64 or 128.
-pub(crate) fn inner_tail(buffer: &mut [u8; 128], rest: &[u8], len: usize, roc: u32) -> usize {
+#[inline]
+pub(crate) fn inner_tail(buffer: &mut [u8; 128], message: &[u8], roc: u32) -> usize {
+    let (blocks, rest) = message.as_chunks::<64>();
     let n = rest.len();
     // Four bytes of ROC, one of 0x80 and eight of length follow the message.
     let total = if n + 13 <= 64 { 64 } else { 128 };
+    *buffer = [0; 128];
     buffer[..n].copy_from_slice(rest);
     buffer[n..n + 4].copy_from_slice(&roc.to_be_bytes());
     buffer[n + 4] = 0x80;
-    buffer[n + 5..total - 8].fill(0);
     // The key block counts too.
-    buffer[total - 8..total].copy_from_slice(&(((64 + len + 4) as u64) * 8).to_be_bytes());
+    let bytes = 64 + blocks.len() * 64 + n + 4;
+    buffer[total - 8..total].copy_from_slice(&(bytes as u64 * 8).to_be_bytes());
     total
 }
 
 /// Lays out the one block of the outer hash: the inner digest and the padding of SHA-1.
+#[inline]
 pub(crate) fn outer_block(buffer: &mut [u8; 128], inner: &State) {
     for (bytes, word) in buffer.chunks_exact_mut(4).zip(inner) {
         bytes.copy_from_slice(&word.to_be_bytes());
@@ -78,6 +81,7 @@ pub(crate) fn outer_block(buffer: &mut [u8; 128], inner: &State) {
 }
 
 /// The tag within the outer hash: its first 80 bits.
+#[inline]
 pub(crate) fn truncate(outer: &State) -> [u8; 10] {
     let mut tag = [0; 10];
     tag[..4].copy_from_slice(&outer[0].to_be_bytes());

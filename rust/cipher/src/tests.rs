@@ -12,8 +12,10 @@ fn rfc_3711_appendix_b2_keystream() {
     let key = hex("2B7E151628AED2A6ABF7158809CF4F3C");
     let iv: [u8; 16] = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD0000").try_into().unwrap();
     let salt: [u8; 14] = iv[..14].try_into().unwrap();
-    let blocks = hex("E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0");
-    let late = hex("EC8CDF7398607CB0F2D21675EA9EA1E4 362B7C3C6773516318A077D7FC5073AE 6A2CC3787889374FBEB4C81B17BA6C44");
+    let blocks =
+        hex("E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0");
+    let late =
+        hex("EC8CDF7398607CB0F2D21675EA9EA1E4 362B7C3C6773516318A077D7FC5073AE 6A2CC3787889374FBEB4C81B17BA6C44");
     let len = 0xff02 * 16;
     let mut out = vec![0; len];
     assert!(keystream(&key, &iv, &mut out));
@@ -36,11 +38,8 @@ fn refuses_other_key_lengths() {
 
 #[test]
 fn debug_shows_no_key() {
-    let shown = format!(
-        "{:?} {:?}",
-        AeadKey::new(&[0xAB; 16]).unwrap(),
-        CmKey::new(&[0xAB; 16], &[0xAB; 20], &[0xAB; 14])
-    );
+    let shown =
+        format!("{:?} {:?}", AeadKey::new(&[0xAB; 16]).unwrap(), CmKey::new(&[0xAB; 16], &[0xAB; 20], &[0xAB; 14]));
     assert_eq!(shown, "AeadKey { .. } CmKey { .. }");
 }
 
@@ -55,6 +54,9 @@ fn counter_mode_of_every_length_and_split() {
         oracle.apply_in_place(0xDEAD_BEEF, 0xFFFF_1234_5678, &mut expected);
         for head in [0, 1, len % 17, 16, 63, 64, 65, 130] {
             let (head, body) = data[..len].split_at(head.min(len));
+            let mut out = vec![0; len];
+            oracle.apply(0xDEAD_BEEF, 0xFFFF_1234_5678, head, body, &mut out);
+            assert_eq!(out, expected);
             for key in [&cm, &narrow] {
                 // A byte more than needed on both sides shows a write out of bounds.
                 let mut out = vec![0xEE; len + 2];
@@ -72,7 +74,10 @@ fn counter_mode_of_every_length_and_split() {
 }
 
 fn aead_key() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![prop::array::uniform16(any::<u8>()).prop_map(Vec::from), prop::array::uniform32(any::<u8>()).prop_map(Vec::from)]
+    prop_oneof![
+        prop::array::uniform16(any::<u8>()).prop_map(Vec::from),
+        prop::array::uniform32(any::<u8>()).prop_map(Vec::from)
+    ]
 }
 
 proptest! {

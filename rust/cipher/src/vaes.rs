@@ -86,8 +86,22 @@ unsafe fn xor_keystream(
 ) {
     // The last 32-bit word of each block is kept in the CPU's byte order for adding.
     let order = _mm512_set_epi32(
-        0x0c0d_0e0f, 0x0b0a_0908, 0x0706_0504, 0x0302_0100, 0x0c0d_0e0f, 0x0b0a_0908, 0x0706_0504, 0x0302_0100,
-        0x0c0d_0e0f, 0x0b0a_0908, 0x0706_0504, 0x0302_0100, 0x0c0d_0e0f, 0x0b0a_0908, 0x0706_0504, 0x0302_0100,
+        0x0c0d_0e0f,
+        0x0b0a_0908,
+        0x0706_0504,
+        0x0302_0100,
+        0x0c0d_0e0f,
+        0x0b0a_0908,
+        0x0706_0504,
+        0x0302_0100,
+        0x0c0d_0e0f,
+        0x0b0a_0908,
+        0x0706_0504,
+        0x0302_0100,
+        0x0c0d_0e0f,
+        0x0b0a_0908,
+        0x0706_0504,
+        0x0302_0100,
     );
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
     let start = counter as i32;

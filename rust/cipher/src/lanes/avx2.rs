@@ -2,9 +2,9 @@
 
 use core::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_loadu_si256, _mm256_or_si256, _mm256_permute2x128_si256,
-    _mm256_set_epi8, _mm256_set1_epi32, _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_srli_epi32,
-    _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
-    _mm256_xor_si256,
+    _mm256_set_epi8, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi32,
+    _mm256_srli_epi32, _mm256_storeu_si256, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
+    _mm256_unpacklo_epi64, _mm256_xor_si256,
 };
 
 use super::States;
@@ -14,16 +14,22 @@ use super::rounds::sha1_block;
 #[target_feature(enable = "avx2")]
 pub(super) fn compress(states: &mut States<8>, lanes: &[&[u8]; 8], count: usize) {
     assert!(lanes.iter().all(|lane| lane.len() / 64 >= count), "every lane has its blocks");
-    // SAFETY: each word of the states is eight times four bytes.
-    let mut state = states.0.each_ref().map(|word| unsafe { _mm256_loadu_si256(word.as_ptr().cast()) });
+    // Loops, not `map`: a closure handed to the standard library is compiled without the vector unit and then called.
+    let mut state = [_mm256_setzero_si256(); 5];
+    for (value, word) in state.iter_mut().zip(&states.0) {
+        // SAFETY: each word of the states is eight times four bytes.
+        *value = unsafe { _mm256_loadu_si256(word.as_ptr().cast()) };
+    }
     for block in 0..count {
-        let half = |offset: usize| {
-            // SAFETY: every lane has `count` blocks of 64 bytes, of which this is the first or the second half.
-            lanes.map(|lane| unsafe { _mm256_loadu_si256(lane.as_ptr().add(block * 64 + offset).cast()) })
-        };
-        let [w0, w1, w2, w3, w4, w5, w6, w7] = transpose(half(0));
-        let [w8, w9, w10, w11, w12, w13, w14, w15] = transpose(half(32));
-        rounds(&mut state, [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15]);
+        let mut words = [_mm256_setzero_si256(); 16];
+        for (half, words) in words.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            for (row, lane) in words.iter_mut().zip(lanes) {
+                // SAFETY: every lane has `count` blocks of 64 bytes, of which this is half of one.
+                *row = unsafe { _mm256_loadu_si256(lane.as_ptr().add(block * 64 + half * 32).cast()) };
+            }
+            transpose(words);
+        }
+        rounds(&mut state, words);
     }
     for (word, value) in states.0.iter_mut().zip(state) {
         // SAFETY: each word of the states is eight times four bytes.
@@ -68,11 +74,11 @@ fn majority(x: __m256i, y: __m256i, z: __m256i) -> __m256i {
 /// Turns a row per lane into a row per word, and the words from big endian into numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
+fn transpose(rows: &mut [__m256i; 8]) {
     let swap = _mm256_set_epi8(
         12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3,
     );
-    let mut pairs = rows;
+    let mut pairs = *rows;
     for n in 0..4 {
         let (x, y) = (_mm256_shuffle_epi8(rows[2 * n], swap), _mm256_shuffle_epi8(rows[2 * n + 1], swap));
         pairs[2 * n] = _mm256_unpacklo_epi32(x, y);
@@ -87,10 +93,8 @@ fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
         quads[4 * n + 2] = _mm256_unpacklo_epi64(q, s);
         quads[4 * n + 3] = _mm256_unpackhi_epi64(q, s);
     }
-    let mut words = quads;
     for k in 0..4 {
-        words[k] = _mm256_permute2x128_si256::<0x20>(quads[k], quads[4 + k]);
-        words[4 + k] = _mm256_permute2x128_si256::<0x31>(quads[k], quads[4 + k]);
+        rows[k] = _mm256_permute2x128_si256::<0x20>(quads[k], quads[4 + k]);
+        rows[4 + k] = _mm256_permute2x128_si256::<0x31>(quads[k], quads[4 + k]);
     }
-    words
 }

@@ -2,8 +2,9 @@
 
 use core::arch::x86_64::{
     __m512i, _mm_set_epi8, _mm512_add_epi32, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_rol_epi32,
-    _mm512_set1_epi32, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_storeu_si512,
+    _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 use super::States;
@@ -13,11 +14,18 @@ use super::rounds::sha1_block;
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn compress(states: &mut States<16>, lanes: &[&[u8]; 16], count: usize) {
     assert!(lanes.iter().all(|lane| lane.len() / 64 >= count), "every lane has its blocks");
-    // SAFETY: each word of the states is sixteen times four bytes.
-    let mut state = states.0.each_ref().map(|word| unsafe { _mm512_loadu_si512(word.as_ptr().cast()) });
+    // Loops, not `map`: a closure handed to the standard library is compiled without the vector unit and then called.
+    let mut state = [_mm512_setzero_si512(); 5];
+    for (value, word) in state.iter_mut().zip(&states.0) {
+        // SAFETY: each word of the states is sixteen times four bytes.
+        *value = unsafe { _mm512_loadu_si512(word.as_ptr().cast()) };
+    }
     for block in 0..count {
-        // SAFETY: every lane has `count` blocks of 64 bytes.
-        let mut words = lanes.map(|lane| unsafe { _mm512_loadu_si512(lane.as_ptr().add(block * 64).cast()) });
+        let mut words = [_mm512_setzero_si512(); 16];
+        for (row, lane) in words.iter_mut().zip(lanes) {
+            // SAFETY: every lane has `count` blocks of 64 bytes.
+            *row = unsafe { _mm512_loadu_si512(lane.as_ptr().add(block * 64).cast()) };
+        }
         transpose(&mut words);
         rounds(&mut state, words);
     }

@@ -7,7 +7,7 @@ mod avx2;
 mod avx512;
 mod rounds;
 
-use crate::hmac::{HmacKey, State, inner_tail, outer_block, truncate};
+use crate::hmac::{State, inner_tail, outer_block, truncate};
 use crate::native::compress;
 use crate::{CM_TAG_LEN, TagJob};
 
@@ -57,14 +57,16 @@ enum Stage {
     Idle,
 }
 
-struct Lane {
-    job: usize,
-    stage: Stage,
+/// What every lane is at; one array each, so that a step over all lanes stays short.
+struct Lanes<const LANES: usize> {
+    states: States<LANES>,
+    buffers: [[u8; 128]; LANES],
+    stage: [Stage; LANES],
+    job: [usize; LANES],
     /// Bytes of this stage already hashed.
-    at: usize,
-    /// Blocks of this stage still to hash.
-    left: usize,
-    buffer: [u8; 128],
+    at: [usize; LANES],
+    /// Blocks of this stage still to hash; in an idle lane more than in any other.
+    left: [usize; LANES],
 }
 
 /// Walks all jobs through `LANES` lanes. `cost` is what a step of all lanes takes, in steps of one scalar hash: where
@@ -75,124 +77,132 @@ fn run<const LANES: usize>(
     cost: usize,
     compress_lanes: impl Fn(&mut States<LANES>, &[&[u8]; LANES], usize),
 ) {
-    let mut states = States([[0; LANES]; 5]);
-    let mut waiting = jobs.iter().enumerate();
-    let mut lanes: [Lane; LANES] =
-        core::array::from_fn(|_| Lane { job: 0, stage: Stage::Idle, at: 0, left: 0, buffer: [0; 128] });
-    for (n, lane) in lanes.iter_mut().enumerate() {
-        if let Some((job, it)) = waiting.next() {
-            lane.start(job, it, &mut states, n);
-        }
+    let mut lanes = Lanes {
+        states: States([[0; LANES]; 5]),
+        buffers: [[0; 128]; LANES],
+        stage: [Stage::Idle; LANES],
+        job: [0; LANES],
+        at: [0; LANES],
+        left: [usize::MAX; LANES],
+    };
+    let mut started = jobs.len().min(LANES);
+    for lane in 0..started {
+        lanes.start(lane, lane, &jobs[lane]);
     }
-    loop {
-        // The step is as long as the shortest stage.
-        let busy = || lanes.iter().filter(|lane| lane.stage != Stage::Idle);
-        let Some(count) = busy().map(|lane| lane.left).min() else { return };
-        if waiting.len() == 0 {
-            let most = busy().map(Lane::blocks_to_go_at_least).max().unwrap_or(0);
-            let sum: usize = busy().map(Lane::blocks_to_go_at_least).sum();
-            if most * cost > sum {
-                break;
+    let mut busy = started;
+    while busy > 0 {
+        if busy < LANES && lanes.is_worth_finishing_alone(cost) {
+            for lane in 0..LANES {
+                if lanes.stage[lane] != Stage::Idle {
+                    tags[lanes.job[lane]] = lanes.finish(lane, jobs);
+                }
             }
+            return;
         }
-        let blocks = lanes.each_ref().map(|lane| lane.pending(jobs));
-        // An idle lane repeats what another one hashes.
-        let spare = blocks.iter().find(|pending| !pending.is_empty()).copied().unwrap_or(&[]);
-        let blocks = blocks.map(|pending| if pending.is_empty() { spare } else { pending });
-        compress_lanes(&mut states, &blocks, count);
-        for (n, lane) in lanes.iter_mut().enumerate() {
-            if lane.stage == Stage::Idle {
-                continue;
-            }
-            lane.at += count * 64;
-            lane.left -= count;
-            while lane.left == 0 && lane.stage != Stage::Idle {
-                if let Some(tag) = lane.advance(jobs, &mut states, n) {
-                    tags[lane.job] = tag;
-                    match waiting.next() {
-                        Some((job, it)) => lane.start(job, it, &mut states, n),
-                        None => lane.stage = Stage::Idle,
-                    }
+        // The step is as long as the shortest stage.
+        let count = lanes.left.iter().copied().fold(usize::MAX, usize::min);
+        let Lanes { states, buffers, stage, job, at, .. } = &mut lanes;
+        let mut blocks: [&[u8]; LANES] = [&[]; LANES];
+        let mut spare = 0;
+        for lane in 0..LANES {
+            blocks[lane] = match stage[lane] {
+                Stage::Body => &jobs[job[lane]].message[at[lane]..],
+                Stage::Tail | Stage::Outer => &buffers[lane][at[lane]..],
+                Stage::Idle => continue,
+            };
+            spare = lane;
+        }
+        if busy < LANES {
+            // An idle lane repeats what another one hashes.
+            for lane in 0..LANES {
+                if stage[lane] == Stage::Idle {
+                    blocks[lane] = blocks[spare];
                 }
             }
         }
-    }
-    for (n, lane) in lanes.iter_mut().enumerate() {
-        if lane.stage != Stage::Idle {
-            tags[lane.job] = lane.finish(jobs, &mut states, n);
+        compress_lanes(states, &blocks, count);
+        for lane in 0..LANES {
+            lanes.at[lane] += count * 64;
+            lanes.left[lane] -= count;
+            if lanes.left[lane] > 0 {
+                continue;
+            }
+            let Some(tag) = lanes.advance(lane, jobs) else { continue };
+            tags[lanes.job[lane]] = tag;
+            if started < jobs.len() {
+                lanes.start(lane, started, &jobs[started]);
+                started += 1;
+            } else {
+                (lanes.stage[lane], lanes.left[lane]) = (Stage::Idle, usize::MAX);
+                busy -= 1;
+            }
         }
     }
 }
 
-impl Lane {
-    /// Takes up a job. Its first stage may be empty.
-    fn start<const LANES: usize>(&mut self, job: usize, it: &TagJob<'_>, states: &mut States<LANES>, n: usize) {
-        let HmacKey { inner, .. } = it.key.hmac();
-        states.set(n, inner);
-        (self.job, self.stage, self.at, self.left) = (job, Stage::Body, 0, it.message.len() / 64);
-        if self.left == 0 {
-            self.enter_tail(it);
+impl<const LANES: usize> Lanes<LANES> {
+    /// Takes up a job; its first stage is one that is not empty.
+    #[inline]
+    fn start(&mut self, lane: usize, number: usize, job: &TagJob<'_>) {
+        self.states.set(lane, &job.key.hmac().inner);
+        self.job[lane] = number;
+        (self.stage[lane], self.at[lane], self.left[lane]) = (Stage::Body, 0, job.message.len() / 64);
+        if self.left[lane] == 0 {
+            self.enter_tail(lane, job);
         }
     }
 
-    /// Goes on to the next stage; the tag if there is none.
-    fn advance<const LANES: usize>(
-        &mut self,
-        jobs: &[TagJob<'_>],
-        states: &mut States<LANES>,
-        n: usize,
-    ) -> Option<[u8; CM_TAG_LEN]> {
-        match self.stage {
-            Stage::Body => self.enter_tail(&jobs[self.job]),
+    #[inline]
+    fn enter_tail(&mut self, lane: usize, job: &TagJob<'_>) {
+        let len = inner_tail(&mut self.buffers[lane], job.message, job.roc);
+        (self.stage[lane], self.at[lane], self.left[lane]) = (Stage::Tail, 0, len / 64);
+    }
+
+    /// Leaves a stage with nothing left in it for the next; the tag if it was the last.
+    #[inline]
+    fn advance(&mut self, lane: usize, jobs: &[TagJob<'_>]) -> Option<[u8; CM_TAG_LEN]> {
+        let job = &jobs[self.job[lane]];
+        match self.stage[lane] {
+            Stage::Body => self.enter_tail(lane, job),
             Stage::Tail => {
-                outer_block(&mut self.buffer, &states.of(n));
-                states.set(n, &jobs[self.job].key.hmac().outer);
-                (self.stage, self.at, self.left) = (Stage::Outer, 0, 1);
+                outer_block(&mut self.buffers[lane], &self.states.of(lane));
+                self.states.set(lane, &job.key.hmac().outer);
+                (self.stage[lane], self.at[lane], self.left[lane]) = (Stage::Outer, 0, 1);
             }
-            Stage::Outer => return Some(truncate(&states.of(n))),
+            Stage::Outer => return Some(truncate(&self.states.of(lane))),
             Stage::Idle => {}
         }
         None
     }
 
-    fn enter_tail(&mut self, job: &TagJob<'_>) {
-        let rest = &job.message[job.message.len() & !63..];
-        let len = inner_tail(&mut self.buffer, rest, job.message.len(), job.roc);
-        (self.stage, self.at, self.left) = (Stage::Tail, 0, len / 64);
-    }
-
-    /// What is left of this stage, in whole blocks.
-    fn pending<'a>(&'a self, jobs: &[TagJob<'a>]) -> &'a [u8] {
-        let bytes: &[u8] = match self.stage {
-            Stage::Body => jobs[self.job].message,
-            Stage::Tail | Stage::Outer => &self.buffer,
-            Stage::Idle => return &[],
-        };
-        &bytes[self.at..self.at + self.left * 64]
-    }
-
-    /// How far this lane is from its tag, give or take a block of padding.
-    fn blocks_to_go_at_least(&self) -> usize {
-        self.left
-            + match self.stage {
-                Stage::Body => 2,
-                Stage::Tail => 1,
-                Stage::Outer | Stage::Idle => 0,
-            }
+    /// Whether the busy lanes would sooner get home one by one than side by side.
+    fn is_worth_finishing_alone(&self, cost: usize) -> bool {
+        let (mut most, mut sum) = (0, 0);
+        for (stage, left) in self.stage.iter().zip(self.left) {
+            // What follows the stage, give or take a block of padding.
+            let blocks = match stage {
+                Stage::Body => left + 2,
+                Stage::Tail => left + 1,
+                Stage::Outer => left,
+                Stage::Idle => 0,
+            };
+            most = most.max(blocks);
+            sum += blocks;
+        }
+        most * cost > sum
     }
 
     /// Goes the rest of the way alone.
-    fn finish<const LANES: usize>(
-        &mut self,
-        jobs: &[TagJob<'_>],
-        states: &mut States<LANES>,
-        n: usize,
-    ) -> [u8; CM_TAG_LEN] {
+    fn finish(&mut self, lane: usize, jobs: &[TagJob<'_>]) -> [u8; CM_TAG_LEN] {
         loop {
-            let mut state = states.of(n);
-            compress(&mut state, self.pending(jobs));
-            states.set(n, &state);
-            if let Some(tag) = self.advance(jobs, states, n) {
+            let mut state = self.states.of(lane);
+            let bytes: &[u8] = match self.stage[lane] {
+                Stage::Body => jobs[self.job[lane]].message,
+                _ => &self.buffers[lane],
+            };
+            compress(&mut state, &bytes[self.at[lane]..][..self.left[lane] * 64]);
+            self.states.set(lane, &state);
+            if let Some(tag) = self.advance(lane, jobs) {
                 return tag;
             }
         }
@@ -200,10 +210,16 @@ impl Lane {
 }
 
 impl<const LANES: usize> States<LANES> {
+    #[inline]
     fn of(&self, lane: usize) -> State {
-        self.0.map(|word| word[lane])
+        let mut state = [0; 5];
+        for (value, words) in state.iter_mut().zip(&self.0) {
+            *value = words[lane];
+        }
+        state
     }
 
+    #[inline]
     fn set(&mut self, lane: usize, state: &State) {
         for (words, value) in self.0.iter_mut().zip(state) {
             words[lane] = *value;

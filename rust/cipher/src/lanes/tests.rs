@@ -38,7 +38,11 @@ fn expect_scalar(jobs: &[TagJob<'_>]) {
 #[test]
 fn every_length_at_once() {
     let (keys, data) = (keys(), data(3000));
-    let job = |n: usize| TagJob { key: &keys[n % 16], message: &data[n % 13..][..n], roc: (n as u32).wrapping_mul(0x0101_0101) };
+    let job = |n: usize| TagJob {
+        key: &keys[n % 16],
+        message: &data[n % 13..][..n],
+        roc: (n as u32).wrapping_mul(0x0101_0101),
+    };
     // Growing, then in an order in which neighbours differ much.
     expect_scalar(&(0..=1500).map(job).collect::<Vec<_>>());
     expect_scalar(&(0..=1500).map(|n| job(n * 677 % 1501)).collect::<Vec<_>>());
