@@ -51,4 +51,66 @@ pub struct Descriptor {
 pub enum Detail {
     /// Nothing to rewrite.
     None,
+    /// RFC 7741 §4.2.
+    Vp8(Vp8),
+    /// RFC 9628 §4.2.
+    Vp9(Vp9),
+    /// The dependency descriptor of AV1.
+    Av1(Av1),
+}
+
+/// The VP8 payload descriptor's running numbers (RFC 7741 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vp8 {
+    /// The picture id, and whether it has 15 bits (else 7).
+    pub picture_id: Option<(u16, bool)>,
+    /// Counts frames of temporal layer 0.
+    pub tl0_pic_idx: Option<u8>,
+    /// Counts temporal keyframes, 5 bits.
+    pub key_idx: Option<u8>,
+}
+
+/// The VP9 payload descriptor's running numbers (RFC 9628 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vp9 {
+    /// The picture id, and whether it has 15 bits (else 7).
+    pub picture_id: Option<(u16, bool)>,
+    /// Counts frames of temporal layer 0.
+    pub tl0_pic_idx: Option<u8>,
+}
+
+/// The dependency descriptor's running number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Av1 {
+    /// Counts frames of all layers.
+    pub frame_number: u16,
+}
+
+/// What a subscriber's copy says in place of the original's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patch {
+    /// Nothing.
+    #[default]
+    None,
+    /// Numbers for the VP8 descriptor; those the descriptor does not have are not written.
+    Vp8 {
+        /// The picture id, 15 bits; its low 7 where the descriptor has no more.
+        picture_id: u16,
+        /// Counts frames of temporal layer 0.
+        tl0_pic_idx: u8,
+        /// Counts temporal keyframes, 5 bits.
+        key_idx: u8,
+    },
+    /// Numbers for the VP9 descriptor.
+    Vp9 {
+        /// The picture id, 15 bits; its low 7 where the descriptor has no more.
+        picture_id: u16,
+        /// Counts frames of temporal layer 0.
+        tl0_pic_idx: u8,
+    },
+    /// The dependency descriptor's frame number.
+    Dd {
+        /// Counts frames of all layers.
+        frame_number: u16,
+    },
 }
