@@ -14,8 +14,8 @@ pub(super) struct Frames {
     ids: Numbering<STEPS>,
     /// The unwrapped id last seen; what the next one is unwrapped by.
     near: u64,
-    tl0: Counter,
-    key: Counter,
+    tl0: Counter<8>,
+    key: Counter<5>,
 }
 
 impl Frames {
@@ -34,7 +34,7 @@ impl Frames {
     }
 
     /// The copy's numbers for a packet of a forwarded frame; none if they are no longer known.
-    pub(super) fn rewrite(&mut self, detail: Detail, is_newest: bool) -> Option<Patch> {
+    pub(super) fn rewrite(&mut self, detail: Detail) -> Option<Patch> {
         let numbers = Numbers::of(detail);
         let id = match numbers.id {
             Some((id, bits)) => {
@@ -46,8 +46,8 @@ impl Frames {
             }
             None => 0,
         };
-        let tl0_pic_idx = self.tl0.rewrite(numbers.tl0, is_newest);
-        let key_idx = self.key.rewrite(numbers.key, is_newest) & 0x1F;
+        let tl0_pic_idx = self.tl0.rewrite(numbers.tl0);
+        let key_idx = self.key.rewrite(numbers.key);
         Some(match detail {
             Detail::None => Patch::None,
             Detail::Vp8(_) => Patch::Vp8 { picture_id: low(id) & 0x7FFF, tl0_pic_idx, key_idx },
@@ -85,14 +85,16 @@ impl Frames {
     }
 }
 
-/// A number that goes on with one more at each switch and keeps its distances within a stream.
+/// A number of `BITS` bits that goes on with one more at each switch and keeps its distances within a stream.
 #[derive(Clone, Debug)]
-struct Counter {
+struct Counter<const BITS: u32> {
     offset: u8,
     newest: Option<u8>,
 }
 
-impl Counter {
+impl<const BITS: u32> Counter<BITS> {
+    const MASK: u8 = u8::MAX >> (8 - BITS);
+
     const fn new() -> Self {
         Self { offset: 0, newest: None }
     }
@@ -103,10 +105,10 @@ impl Counter {
         }
     }
 
-    fn rewrite(&mut self, original: Option<u8>, is_newest: bool) -> u8 {
+    fn rewrite(&mut self, original: Option<u8>) -> u8 {
         let Some(original) = original else { return 0 };
-        let rewritten = original.wrapping_add(self.offset);
-        if is_newest {
+        let rewritten = original.wrapping_add(self.offset) & Self::MASK;
+        if self.newest.is_none_or(|newest| rewritten.wrapping_sub(newest) & Self::MASK <= Self::MASK / 2) {
             self.newest = Some(rewritten);
         }
         rewritten

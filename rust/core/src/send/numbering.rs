@@ -28,18 +28,23 @@ pub(super) struct Numbering<const N: usize> {
     highest: u64,
     /// What the original after `highest` becomes.
     next: u64,
+    /// One above the highest number handed out; holes may wait between here and `next`.
+    unused: u64,
 }
 
 impl<const N: usize> Numbering<N> {
     /// Begins with the outgoing number `first`; [`Self::restart`] says which original that is.
     pub(super) const fn new(first: u64) -> Self {
-        Self { steps: [Step { from: 0, to: 0 }; N], last: 0, len: 0, highest: 0, next: first }
+        Self { steps: [Step { from: 0, to: 0 }; N], last: 0, len: 0, highest: 0, next: first, unused: first }
     }
 
-    /// Begins a new run of originals at `original`, at least 1; outgoing numbers go on where they were. Older originals are forgotten.
+    /// Begins a new run of originals at `original`, at least 1; outgoing numbers go on after the last one handed out.
+    ///
+    /// Older originals are forgotten, so holes that waited at the very end close.
     pub(super) fn restart(&mut self, original: u64) {
         self.len = 0;
         self.highest = original.saturating_sub(1);
+        self.next = self.unused;
         self.push(Step { from: original, to: self.next });
     }
 
@@ -49,9 +54,12 @@ impl<const N: usize> Numbering<N> {
             let to = self.next + (original - self.highest - 1);
             self.highest = original;
             self.next = to + 1;
+            self.unused = self.next;
             return Some(to);
         }
-        self.recall(original)
+        let to = self.recall(original)?;
+        self.unused = self.unused.max(to + 1);
+        Some(to)
     }
 
     /// Closes the hole that the originals `first..=last` would leave. Those not above the highest seen keep their number:
@@ -164,6 +172,20 @@ mod tests {
         // Four steps are kept: those from 24, 26, 28 and 30 on.
         assert_eq!(n.map(24), Some(8));
         assert_eq!(n.map(22), None);
+    }
+
+    #[test]
+    fn holes_at_the_end_close_at_a_restart_unless_they_were_filled() {
+        for filled in [false, true] {
+            let mut n = begun(10, 1);
+            n.map(10);
+            n.skip(13, 13);
+            if filled {
+                assert_eq!(n.map(11), Some(2));
+            }
+            n.restart(500);
+            assert_eq!(n.map(500), Some(if filled { 3 } else { 2 }));
+        }
     }
 
     #[test]

@@ -137,8 +137,7 @@ impl Rewriter {
             return None;
         }
         self.bridge(packet);
-        let is_newest = packet.seq.0 > self.sequence.highest();
-        let patch = self.frames.rewrite(packet.descriptor.detail, is_newest)?;
+        let patch = self.frames.rewrite(packet.descriptor.detail)?;
         let seq = SeqNo(self.sequence.map(packet.seq.0)?);
         let timestamp = packet.header.timestamp.wrapping_add(self.timestamp_offset);
         if self.newest.is_none_or(|newest| signed_distance(newest.timestamp, timestamp) > 0) {

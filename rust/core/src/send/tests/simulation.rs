@@ -181,9 +181,8 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
             encoder.is_asked |= dice.percent(1);
             let (id, frame, packets) = encoder.encode(&mut dice);
             trace.frames.insert(id, frame);
-            for packet in packets {
-                order += 1;
-                let at = tick * 33_000 + u64::from(id.1) * 5000 + order % 1000;
+            for (part, packet) in (0..).zip(packets) {
+                let at = tick * 33_000 + u64::from(id.1) * 5000 + part * 100;
                 let (mut arrivals, mut late) = (vec![at], false);
                 if dice.percent(trouble.lost) {
                     late = true;
