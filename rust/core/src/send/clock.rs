@@ -35,6 +35,7 @@ impl ClockMap {
     /// The pair for the instant `now`, by our clock since the report arrived.
     ///
     /// How long the report travelled does not matter: both halves move on by the same span.
+    #[must_use]
     pub fn at(&self, now: Time, clock_rate: u32) -> Self {
         let span = now.since(self.at);
         Self {

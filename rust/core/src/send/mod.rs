@@ -80,6 +80,9 @@ pub struct Source {
     pub payload_types: PayloadTypes,
     /// By encoding, the last sender report; later ones come by [`Sender::handle_clock`].
     pub clocks: [Option<ClockMap>; MAX_ENCODINGS],
+    /// By encoding, the newest number received so far, zero where nothing came: the copy begins behind it. A keyframe whose
+    /// first packet comes late has lost its others to those who follow only now.
+    pub newest: [SeqNo; MAX_ENCODINGS],
 }
 
 /// What a new copy begins with.
@@ -143,7 +146,7 @@ impl Sender {
     pub fn new(start: Start, source: Source) -> Self {
         Self {
             start,
-            selector: Selector::new(source.id, source.shape),
+            selector: Selector::new(source.id, source.shape, source.newest),
             rewriter: Rewriter::new(start.sequence_number, start.timestamp),
             cache: Cache::new(start.history),
             report: Report::new(start.ssrc),
@@ -236,7 +239,7 @@ impl Sender {
 
     /// Follows another track from its next keyframe on; until then packets of the old one are still taken.
     pub fn switch_source(&mut self, source: Source) {
-        self.selector.follow(source.id, source.shape);
+        self.selector.follow(source.id, source.shape, source.newest);
         if source.id == self.source.id {
             self.source = source;
             self.next = None;

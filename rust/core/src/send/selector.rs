@@ -115,15 +115,15 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Follows `source`, paused.
-    pub fn new(source: SourceId, shape: Shape) -> Self {
+    /// Follows `source`, paused. `seen` says by encoding what the newest number is that came before there was a selector.
+    pub fn new(source: SourceId, shape: Shape, seen: [SeqNo; MAX_ENCODINGS]) -> Self {
         Self {
             source,
             shape,
             target: None,
             forwarding: Forwarding::Nothing,
             switching: Switching::Settled,
-            seen: [SeqNo(0); MAX_ENCODINGS],
+            seen,
             pictures: Pictures::new(),
         }
     }
@@ -161,10 +161,10 @@ impl Selector {
         self.target
     }
 
-    /// Follows another track from its next keyframe on; the old one is forwarded until then.
-    pub fn follow(&mut self, source: SourceId, shape: Shape) {
+    /// Follows another track from its next keyframe on; the old one is forwarded until then. `seen` as in [`Self::new`].
+    pub fn follow(&mut self, source: SourceId, shape: Shape, seen: [SeqNo; MAX_ENCODINGS]) {
         if source != self.source {
-            self.seen = [SeqNo(0); MAX_ENCODINGS];
+            self.seen = seen;
         }
         self.source = source;
         self.shape = shape;

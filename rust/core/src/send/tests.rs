@@ -60,7 +60,14 @@ pub(super) fn layer(spatial: u8, temporal: u8) -> Layer {
 pub(super) fn source(id: SourceId, shape: Shape) -> Source {
     let mut payload_types = PayloadTypes::new();
     payload_types.set(VP8, Pt(120));
-    Source { id, shape, clock_rate: 90_000, payload_types, clocks: [None; MAX_ENCODINGS] }
+    Source {
+        id,
+        shape,
+        clock_rate: 90_000,
+        payload_types,
+        clocks: [None; MAX_ENCODINGS],
+        newest: [SeqNo(0); MAX_ENCODINGS],
+    }
 }
 
 pub(super) const START: Start = Start {

@@ -8,7 +8,7 @@ const FORWARD: Decision = Decision::Forward { marker: true };
 const SWITCH: Decision = Decision::Switch { marker: true };
 
 fn selector(shape: Shape, spatial: u8, temporal: u8) -> Selector {
-    let mut selector = Selector::new(SOURCE, shape);
+    let mut selector = Selector::new(SOURCE, shape, [SeqNo(0); MAX_ENCODINGS]);
     selector.set_target(Some(layer(spatial, temporal)));
     selector
 }
@@ -52,7 +52,7 @@ fn key(mut packet: Packet) -> Packet {
 
 #[test]
 fn nothing_passes_without_a_target() {
-    let mut selector = Selector::new(SOURCE, Shape::Simulcast);
+    let mut selector = Selector::new(SOURCE, Shape::Simulcast, [SeqNo(0); MAX_ENCODINGS]);
     assert_eq!(selector.select(SOURCE, &keyframe(0, 100)), Decision::Drop(Drop::Paused));
     assert_eq!((selector.layer(), selector.wants_keyframe()), (None, None));
 }
@@ -72,6 +72,17 @@ fn a_stream_does_not_begin_within_a_keyframe() {
     assert_eq!(run(&mut s, &[parts(1), parts(2)]), [AWAITING; 2]);
     assert_eq!(run(&mut s, &[parts(0)]), [AWAITING], "its rest went by already");
     assert_eq!(s.wants_keyframe(), Some(0));
+}
+
+#[test]
+fn a_stream_does_not_begin_with_what_came_before_it_was_followed() {
+    let mut s = selector(Shape::Simulcast, 0, 2);
+    run(&mut s, &[keyframe(0, 100)]);
+    s.follow(SourceId(2), Shape::Simulcast, [SeqNo(900), SeqNo(0), SeqNo(0)]);
+    assert_eq!(s.wants_keyframe(), Some(0));
+    assert_eq!(s.select(SourceId(2), &keyframe(0, 900)), AWAITING);
+    assert_eq!(s.select(SOURCE, &packet(0, 101)), FORWARD);
+    assert_eq!(s.select(SourceId(2), &keyframe(0, 901)), SWITCH);
 }
 
 #[test]

@@ -154,6 +154,7 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
         Sender::new(Start { history: 1024, sequence_number: 0xFF00, ..START }, source(SOURCE, Shape::Simulcast));
     sender.set_target(layer(2, 2));
     let mut followed = 1;
+    let mut newest = [[SeqNo(0); MAX_ENCODINGS]; 3];
     let mut wire: BTreeMap<(u64, u64), (FrameId, Packet)> = BTreeMap::new();
     let mut order = 0;
     for tick in 0..ticks {
@@ -164,7 +165,8 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
                 1..=3 => sender.resume(),
                 4 => {
                     followed = 1 + u32::try_from(dice.roll(2)).unwrap();
-                    sender.switch_source(source(SourceId(followed), Shape::Simulcast));
+                    let newest = newest[followed as usize];
+                    sender.switch_source(Source { newest, ..source(SourceId(followed), Shape::Simulcast) });
                 }
                 _ => sender.set_target(target),
             }
@@ -209,6 +211,8 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
         let rest = wire.split_off(&((tick + 1) * 33_000, 0));
         for ((at, _), (id, mut packet)) in core::mem::replace(&mut wire, rest) {
             packet.arrived_at = Time::from_nanos(at * 1000);
+            let newest = &mut newest[id.0 as usize][usize::from(id.1)];
+            *newest = packet.seq.max(*newest);
             take(&mut trace, &mut sender, id, packet);
         }
     }
@@ -272,7 +276,7 @@ fn judge(trace: &Trace) {
             continue;
         }
         assert!(done.insert(before.frame), "{:?} goes on after another frame", before.frame);
-        assert!(sent.timestamp.wrapping_sub(before.timestamp) as i32 > 0, "time goes back at {seq}");
+        assert!(sent.timestamp.wrapping_sub(before.timestamp) < 1 << 31, "time goes back at {seq}");
         let step = sent.picture_id.wrapping_sub(before.picture_id) & 0x7FFF;
         if before.segment != sent.segment {
             assert!(
@@ -301,7 +305,7 @@ fn judge(trace: &Trace) {
 const QUIET: Trouble = Trouble { lost: 0, retransmitted: 0, reordered: 0, duplicated: 0, restless: 0 };
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn a_decoder_has_all_it_needs_whatever_the_network_does(
