@@ -1,0 +1,77 @@
+//! The decisions on the last pictures of a stream, for packets that come late.
+
+use super::selector::Layer;
+use crate::packet::Packet;
+use crate::units::SeqNo;
+
+/// How many pictures are remembered: a second at 60 per second, longer than anyone waits for a retransmission.
+const KEPT: usize = 64;
+
+/// One picture (all spatial layers of one timestamp) and what was decided on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Picture {
+    timestamp: u32,
+    /// The highest number seen of it.
+    last: SeqNo,
+    /// The limits that held.
+    pub(super) limit: Layer,
+    /// Whether it is within the temporal limit.
+    pub(super) is_forwarded: bool,
+}
+
+impl Picture {
+    /// The picture that `packet` is the first seen of.
+    pub(super) fn new(packet: &Packet, limit: Layer, is_forwarded: bool) -> Self {
+        Self { timestamp: packet.header.timestamp, last: packet.seq, limit, is_forwarded }
+    }
+
+    /// Notes one more number of this picture.
+    pub(super) fn extend(&mut self, seq: SeqNo) {
+        self.last = self.last.max(seq);
+    }
+}
+
+/// The last pictures, in the order they were first seen.
+#[derive(Clone, Debug)]
+pub(super) struct Pictures {
+    ring: [Picture; KEPT],
+    last: usize,
+    len: usize,
+}
+
+impl Pictures {
+    pub(super) fn new() -> Self {
+        let none =
+            Picture { timestamp: 0, last: SeqNo(0), limit: Layer { spatial: 0, temporal: 0 }, is_forwarded: false };
+        Self { ring: [none; KEPT], last: 0, len: 0 }
+    }
+
+    /// Forgets everything: another stream begins.
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Remembers a picture in place of the oldest.
+    pub(super) fn insert(&mut self, picture: Picture) {
+        self.last = (self.last + 1) % KEPT;
+        self.len = (self.len + 1).min(KEPT);
+        if let Some(slot) = self.ring.get_mut(self.last) {
+            *slot = picture;
+        }
+    }
+
+    /// The picture with this timestamp; nearly always the newest, so that is looked at first.
+    pub(super) fn find(&mut self, timestamp: u32) -> Option<&mut Picture> {
+        let back = self.newest_first().position(|picture| picture.timestamp == timestamp)?;
+        self.ring.get_mut((self.last + KEPT - back) % KEPT)
+    }
+
+    /// The picture whose numbers come next below `seq`.
+    pub(super) fn before(&self, seq: SeqNo) -> Option<Picture> {
+        self.newest_first().filter(|picture| picture.last < seq).max_by_key(|picture| picture.last).copied()
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = &Picture> {
+        (0..self.len).filter_map(|back| self.ring.get((self.last + KEPT - back) % KEPT))
+    }
+}
