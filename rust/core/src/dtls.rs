@@ -9,7 +9,7 @@ use std::time::Instant;
 use dimpl::{Config, Dtls as Dimpl, DtlsCertificate, SrtpProfile as DimplProfile};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::srtp::Profile;
+use crate::srtp::{Master, Profile};
 
 /// A certificate with its private key, both DER.
 pub type Certificate = DtlsCertificate;
@@ -67,26 +67,42 @@ impl Fingerprint {
 pub struct Keys {
     /// The profile both ends agreed on.
     pub profile: Profile,
-    /// Key and salt, concatenated, for what we send.
-    pub local: Vec<u8>,
-    /// Key and salt, concatenated, for what the peer sends.
-    pub remote: Vec<u8>,
+    /// For what we send.
+    pub local: MasterKeys,
+    /// For what the peer sends.
+    pub remote: MasterKeys,
+}
+
+/// A master key with its salt, owned (RFC 3711 §3.2.1).
+pub struct MasterKeys {
+    /// As long as the profile says.
+    pub key: Vec<u8>,
+    /// As long as the profile says.
+    pub salt: Vec<u8>,
+}
+
+impl MasterKeys {
+    /// As the SRTP contexts take them.
+    pub fn as_master(&self) -> Master<'_> {
+        Master { key: &self.key, salt: &self.salt }
+    }
+}
+
+impl From<Master<'_>> for MasterKeys {
+    fn from(master: Master<'_>) -> Self {
+        Self { key: master.key.to_vec(), salt: master.salt.to_vec() }
+    }
 }
 
 impl Keys {
-    /// Sorts exported material (RFC 5764 §4.2: both keys, then both salts; client first) by direction.
+    /// Sorts exported material by direction (RFC 5764 §4.2).
     fn from_export(profile: Profile, material: &[u8], role: DtlsRole) -> Option<Self> {
-        let (key, salt) = (profile.key_len(), profile.salt_len());
-        let (client_key, rest) = material.split_at_checked(key)?;
-        let (server_key, rest) = rest.split_at_checked(key)?;
-        let (client_salt, rest) = rest.split_at_checked(salt)?;
-        let (server_salt, _) = rest.split_at_checked(salt)?;
-        let client = [client_key, client_salt].concat();
-        let server = [server_key, server_salt].concat();
-        Some(match role {
-            DtlsRole::Client => Self { profile, local: client, remote: server },
-            DtlsRole::Server => Self { profile, local: server, remote: client },
-        })
+        let (client, server) = profile.split_keying_material(material)?;
+        let (local, remote) = match role {
+            DtlsRole::Client => (client, server),
+            DtlsRole::Server => (server, client),
+        };
+        Some(Self { profile, local: local.into(), remote: remote.into() })
     }
 }
 

@@ -23,50 +23,19 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// A packet of nothing, to be overwritten.
+    pub const BLANK: Self = Self {
+        encoding: 0,
+        seq: SeqNo::first(0),
+        arrived_at: Time::ZERO,
+        header: Header::BLANK,
+        extensions: Extensions::NONE,
+        descriptor: Descriptor::OPAQUE,
+    };
+
     /// The payload within the packet's bytes.
     pub fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.header.payload_offset);
         bytes.get(start..start + usize::from(self.header.payload_len)).unwrap_or(&[])
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::payload::Detail;
-    use crate::units::{Pt, Ssrc};
-
-    /// A packet of nothing, for tests that only move packets.
-    pub(crate) fn blank() -> Packet {
-        Packet {
-            encoding: 0,
-            seq: SeqNo::first(0),
-            arrived_at: Time::ZERO,
-            header: Header {
-                marker: false,
-                payload_type: Pt(96),
-                sequence_number: 0,
-                timestamp: 0,
-                ssrc: Ssrc(1),
-                extension_profile: 0,
-                extension_offset: 12,
-                extension_len: 0,
-                payload_offset: 12,
-                payload_len: 0,
-                padding_len: 0,
-            },
-            extensions: Extensions::NONE,
-            descriptor: Descriptor {
-                frame_start: true,
-                frame_end: true,
-                keyframe: false,
-                spatial: 0,
-                temporal: 0,
-                temporal_switch: false,
-                spatial_switch: false,
-                inter_layer: false,
-                detail: Detail::None,
-            },
-        }
     }
 }

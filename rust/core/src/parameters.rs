@@ -22,6 +22,9 @@ pub struct CodecParameters {
     pub payload_type: Pt,
     /// Ticks of the RTP timestamp per second: 90000 for video, 48000 for Opus.
     pub clock_rate: u32,
+    /// A digest of everything that makes two payload types one bitstream: codec, profile, packetization. Where it is equal,
+    /// a packet can go out under the other's number.
+    pub format: u64,
     /// The payload type of its retransmissions, where negotiated.
     pub rtx: Option<Pt>,
     /// Generic NACK was negotiated (RFC 4585 §6.2.1).
@@ -75,4 +78,6 @@ pub struct SenderParameters {
     pub rtx_ssrc: Option<Ssrc>,
     /// The ids under which extensions are written.
     pub extensions: ExtensionMap,
+    /// The canonical name in reports (RFC 3550 §6.5.1): the same for all tracks of one publisher, so that they play in sync.
+    pub cname: String,
 }

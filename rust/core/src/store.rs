@@ -100,7 +100,7 @@ impl PacketStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::tests::blank;
+    use crate::packet::Packet;
 
     #[test]
     fn keeps_the_newest_and_forgets_the_oldest() {
@@ -109,7 +109,7 @@ mod tests {
         for n in 0u64..200 {
             let len = 20 + usize::try_from(n).unwrap() % 1400;
             store.reserve()[..len].fill(u8::try_from(n % 251).unwrap());
-            let reference = store.commit(7, blank(), len);
+            let reference = store.commit(7, Packet::BLANK, len);
             assert_eq!(reference, n);
             kept.push(len);
             for back in 0..=n {
@@ -130,7 +130,7 @@ mod tests {
         let mut store = PacketStore::new(64, 300);
         for n in 0u8..250 {
             store.reserve()[..600].fill(n);
-            store.commit(0, blank(), 600);
+            store.commit(0, Packet::BLANK, 600);
             // The next packet is written but not kept, as for a forged one.
             store.reserve().fill(0xFF);
             for back in 0..u64::from(n) {

@@ -194,8 +194,8 @@ impl Transport {
     }
 
     pub(crate) fn set_keys(&mut self, keys: &Keys) -> Option<()> {
-        self.inbound = Some(Inbound::new(keys.profile, &keys.remote, MAX_SSRCS)?);
-        self.outbound = Some(Outbound::new(keys.profile, &keys.local)?);
+        self.inbound = Some(Inbound::new(keys.profile, keys.remote.as_master(), MAX_SSRCS)?);
+        self.outbound = Some(Outbound::new(keys.profile, keys.local.as_master())?);
         self.profile = Some(keys.profile.name());
         Some(())
     }

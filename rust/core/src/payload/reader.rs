@@ -46,6 +46,11 @@ impl Reader {
         }
     }
 
+    /// What this reader reads.
+    pub const fn codec(&self) -> Codec {
+        self.codec
+    }
+
     /// Reads one packet: its payload without padding, its marker bit and timestamp, and its dependency descriptor.
     ///
     /// Of any codec that is not audio, the descriptor goes first: it is never encrypted end to end. The payload is then only

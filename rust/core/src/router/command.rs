@@ -246,6 +246,7 @@ impl Router {
             source,
             most: Layer { spatial: u8::MAX, temporal: u8::MAX },
             is_paused: false,
+            red: None,
             dropped: 0,
         });
         self.copy_by_id.insert(id, copy);
@@ -295,6 +296,7 @@ impl Router {
             payload_types: payload_types(parameters, &copy.parameters),
             clocks: feed.clocks,
         };
+        copy.red = parameters.codecs.iter().find(|codec| codec.codec == Codec::Red).map(|codec| codec.payload_type);
         match (&mut copy.sender, start) {
             (Some(sender), _) => sender.switch_source(source),
             (None, Some(start)) => copy.sender = Some(Sender::new(start, source)),
@@ -398,16 +400,11 @@ fn shape_of(parameters: &ReceiverParameters) -> Shape {
 fn payload_types(from: &ReceiverParameters, to: &SenderParameters) -> PayloadTypes {
     let mut types = PayloadTypes::new();
     for codec in &from.codecs {
-        let is_same = |other: &&crate::parameters::CodecParameters| {
-            other.codec == codec.codec && other.clock_rate == codec.clock_rate
-        };
+        let is_same = |other: &&crate::parameters::CodecParameters| other.format == codec.format;
         let is_inside = |other: &&crate::parameters::CodecParameters| {
             codec.codec == Codec::Red && other.codec == Codec::Opus && other.clock_rate == codec.clock_rate
         };
-        // Profiles of one codec are told apart by position: both descriptions list what was agreed, in one order.
-        let nth = from.codecs.iter().filter(is_same).position(|other| other.payload_type == codec.payload_type);
-        let same = to.codecs.iter().filter(is_same).nth(nth.unwrap_or(0)).or_else(|| to.codecs.iter().find(is_same));
-        if let Some(other) = same.or_else(|| to.codecs.iter().find(is_inside)) {
+        if let Some(other) = to.codecs.iter().find(is_same).or_else(|| to.codecs.iter().find(is_inside)) {
             types.set(codec.payload_type, other.payload_type);
         }
     }

@@ -4,8 +4,8 @@ use super::{Copy, Router, narrow, source_of};
 use crate::crossing::Crossing;
 use crate::drop::Drop;
 use crate::event::Event;
-use crate::id::ReceiverId;
-use crate::send::SourceId;
+
+
 use crate::store::PacketRef;
 use crate::time::Time;
 use crate::transport::Queued;
@@ -126,10 +126,5 @@ impl Router {
         {
             self.events.push_back(Event::LayerChanged { sender: *id, layer: sender.layer() });
         }
-    }
-
-    /// The feed that a sender calls by this number, among those of one copy.
-    pub(super) fn is_source(receiver: ReceiverId, source: SourceId) -> bool {
-        source_of(receiver) == source
     }
 }

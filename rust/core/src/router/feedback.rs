@@ -27,7 +27,7 @@ impl Router {
         let slot = plain.get_mut(..datagram.len()).ok_or(Drop::Oversized)?;
         slot.copy_from_slice(datagram);
         let opened = inbound.unprotect_rtcp(slot);
-        let handled = opened.and_then(|len| self.handle_compound(now, index, plain.get(..len).unwrap_or(&[])));
+        let handled = opened.and_then(|datagram| self.handle_compound(now, index, datagram));
         self.rtcp = plain;
         handled
     }
@@ -53,7 +53,7 @@ impl Router {
                 RtcpPacket::Fir(fir) => {
                     fir.requests().for_each(|request| self.handle_keyframe_request(now, index, request.ssrc));
                 }
-                RtcpPacket::Bye(bye) => bye.ssrcs().for_each(|ssrc| self.handle_bye(index, ssrc)),
+                RtcpPacket::Bye(bye) => bye.sources().for_each(|ssrc| self.handle_bye(index, ssrc)),
                 // Read and checked, but nothing here acts on it: there is no bandwidth estimation for subscribers yet.
                 RtcpPacket::TransportCc(_)
                 | RtcpPacket::Remb(_)

@@ -47,6 +47,7 @@ use crate::srtp::Tagger;
 use crate::stats::Traffic;
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
+use crate::units::Pt;
 use crate::transport::{Control, Transport};
 
 /// Bounds of one router.
@@ -133,6 +134,8 @@ struct Copy {
     source: ReceiverId,
     most: crate::send::Layer,
     is_paused: bool,
+    /// The payload type under which the source's packets are RED.
+    red: Option<Pt>,
     dropped: u64,
 }
 
@@ -198,7 +201,7 @@ impl Router {
             tapped: Vec::new(),
             neighbours: config.neighbours,
             store: PacketStore::new(config.limits.history_packets, MEAN_PACKET),
-            tagger: Tagger::new(),
+            tagger: Tagger::with_capacity(256),
             dirty: VecDeque::new(),
             farewells: Control::default(),
             timers: BinaryHeap::new(),

@@ -11,6 +11,7 @@ use crate::ice::{self, Path};
 use crate::packet::Packet;
 use crate::receive::{Accepted, Flow, Identifiers, Order, Route};
 use crate::rtp::{ExtensionKind, Extensions, Header};
+use crate::srtp::ClearHeader;
 use crate::store::{MAX_PACKET, PacketRef};
 use crate::time::Time;
 
@@ -93,7 +94,8 @@ impl Router {
         let header_len = usize::from(clear.payload_offset);
         // The only copy on the way in is the one that decryption writes.
         let slot = self.store.reserve();
-        let len = inbound.unprotect_rtp(datagram, clear.ssrc, clear.sequence_number, header_len, slot)?;
+        let sealed = ClearHeader { ssrc: clear.ssrc, sequence_number: clear.sequence_number, len: header_len };
+        let len = inbound.unprotect_rtp(datagram, sealed, slot)?;
         let packet = slot.get(..len).ok_or(Drop::BadRtp)?;
         let header = Header::parse(packet)?;
         let extensions = Extensions::parse(&header, packet, &transport.extensions);

@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::Router;
+use crate::drop::Drop;
 use crate::receive::KeyframeRequest;
 use crate::rtcp::{self, Full, Writer};
 use crate::time::Time;
@@ -66,8 +67,8 @@ impl Router {
     fn send_rtcp(&mut self, index: usize, plain: &[u8]) {
         let Some(transport) = self.transports.get_mut(index) else { return };
         let (Some(path), Some(outbound)) = (transport.path, &mut transport.outbound) else { return };
-        let len = outbound.protect_rtcp(plain, self.rtcp.as_mut_slice());
-        let queued = transport.control.push(path, self.rtcp.get(..len).unwrap_or(&[]));
+        let sealed = outbound.protect_rtcp(plain, self.rtcp.as_mut_slice()).and_then(|len| self.rtcp.get(..len));
+        let queued = sealed.ok_or(Drop::NoKeys).and_then(|sealed| transport.control.push(path, sealed));
         if let Err(reason) = queued {
             self.count_drop(Some(index), reason);
         }
@@ -84,7 +85,7 @@ impl Router {
                 packet_count: report.packet_count,
                 octet_count: report.octet_count,
             };
-            let cname = copy.parameters.cname.as_str();
+            let cname = copy.parameters.cname.as_bytes();
             outbox.append(|writer| {
                 rtcp::report::write_sender_report(writer, report.ssrc, &info, &[])?;
                 rtcp::sdes::write_cname(writer, report.ssrc, cname)
@@ -108,7 +109,7 @@ impl Router {
             outbox.append(|writer| rtcp::report::write_receiver_report(writer, ssrc, blocks));
         }
         // A round trip time for those who only send (RFC 3611 §4.4); the answer comes as DLRR, where the peer knows it.
-        outbox.append(|writer| rtcp::sdes::write_cname(writer, ssrc, "rtpcore"));
+        outbox.append(|writer| rtcp::sdes::write_cname(writer, ssrc, b"rtpcore"));
     }
 
     fn write_feedback(&mut self, now: Time, index: usize, outbox: &mut Outbox<'_>) {
@@ -120,7 +121,7 @@ impl Router {
             let mut missing = [SeqNo(0); MAX_NACKS];
             while let Some((ssrc, count)) = intake.receiver.poll_nack(now, rtt, &mut missing) {
                 let numbers = missing.get(..count).unwrap_or(&[]);
-                outbox.append(|writer| rtcp::nack::write(writer, us, ssrc, numbers.iter().map(|seq| seq.low())));
+                outbox.append(|writer| rtcp::nack::write(writer, us, ssrc, numbers.iter().map(|seq| seq.low())).map(|_| ()));
             }
             while let Some((encoding, ssrc, request)) = intake.receiver.poll_keyframe(now, rtt) {
                 some_ssrc = ssrc;

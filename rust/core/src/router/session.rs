@@ -257,10 +257,13 @@ impl Router {
         let mut plain = [0; 512];
         let mut writer = rtcp::Writer::new(&mut plain);
         let written = rtcp::report::write_receiver_report(&mut writer, transport.feedback_ssrc, &[])
-            .and_then(|()| rtcp::bye::write(&mut writer, &ssrcs, ""));
+            .and_then(|()| rtcp::bye::write(&mut writer, &ssrcs, None));
         if written.is_ok() {
-            let len = outbound.protect_rtcp(writer.as_bytes(), self.rtcp.as_mut_slice());
-            let _ = transport.control.push(path, self.rtcp.get(..len).unwrap_or(&[]));
+            let sealed = outbound.protect_rtcp(writer.as_bytes(), self.rtcp.as_mut_slice());
+            if let Some(sealed) = sealed.and_then(|len| self.rtcp.get(..len)) {
+                // A full queue means that nobody listens to a goodbye either.
+                let _ = transport.control.push(path, sealed);
+            }
         }
     }
 

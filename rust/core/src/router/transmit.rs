@@ -6,8 +6,8 @@ use crate::payload::{self, Codec, red};
 use crate::rtp::extension::ExtensionWriter;
 use crate::rtp::{ExtensionKind, header::FixedHeader};
 use crate::send::Entry;
-use crate::srtp::Outbound;
-use crate::store::{MAX_PACKET, PacketStore};
+use crate::srtp::{Deferred, Outbound};
+use crate::store::PacketStore;
 use crate::time::Time;
 use crate::transmit::SendSlab;
 use crate::transport::Queued;
@@ -46,8 +46,9 @@ impl Router {
                 transport.is_dirty = false;
             }
         }
-        self.tagger.finish(slab.bytes_mut(), |index| {
-            self.transports.get(index as usize).and_then(|transport| transport.outbound.as_ref())
+        let Self { transports, tagger, .. } = self;
+        tagger.finish(slab.bytes_mut(), |index| {
+            transports.get(index as usize).and_then(|transport| transport.outbound.as_ref())
         });
         for run in slab.runs() {
             self.sent.packets += run.count() as u64;
@@ -94,9 +95,7 @@ impl Router {
                 Ok(sealed) => {
                     slab.commit(path, sealed.len);
                     transport.sent.count(sealed.len);
-                    if let Some(job) = sealed.tag {
-                        tagger.add(super::narrow(index), start, job);
-                    }
+                    tagger.push(start, sealed, super::narrow(index));
                 }
                 Err(reason) => drops.count(reason),
             }
@@ -114,7 +113,7 @@ fn write_packet(
     store: &PacketStore,
     outbound: &Outbound,
     out: &mut [u8],
-) -> Result<crate::srtp::Sealed, Drop> {
+) -> Result<Deferred, Drop> {
     let sender = copy.sender.as_ref().ok_or(Drop::NotInHistory)?;
     let entry = sender.entry(queued.seq).ok_or(Drop::NotInHistory)?;
     let (packet, bytes, _) = store.find(entry.packet).ok_or(Drop::NotInHistory)?;
@@ -156,11 +155,8 @@ fn write_packet(
     };
     let header_len = write_header(copy, entry, packet, bytes, fixed, out).ok_or(Drop::Oversized)?;
     let head = head.get(..head_len).unwrap_or(&[]);
-    if header_len + head.len() + body.len() + crate::srtp::MAX_TAG > MAX_PACKET {
-        return Err(Drop::Oversized);
-    }
     // Streams count from 2^16, so that what came before the first packet still has a number; SRTP counts from zero.
-    Ok(outbound.protect_rtp(seq.0 - (1 << 16), ssrc, header_len, head, body, out))
+    outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, head, body, out).ok_or(Drop::Oversized)
 }
 
 /// The fixed header and the extensions that were negotiated for this copy.

@@ -22,6 +22,8 @@ pub struct Entry {
     pub seq: SeqNo,
     /// The payload format's numbers.
     pub patch: Patch,
+    /// What is added to the frame number of the dependency descriptor, wrapping.
+    pub frame_offset: u16,
     /// The outgoing timestamp.
     pub timestamp: u32,
     /// When it was last sent, in milliseconds of [`Time`]; wraps after 49 days.
@@ -41,6 +43,7 @@ impl Entry {
             packet,
             seq: rewritten.seq,
             patch: rewritten.patch,
+            frame_offset: rewritten.frame_offset,
             timestamp: rewritten.timestamp,
             sent_at_ms: millis(now),
             payload_type,
@@ -66,7 +69,7 @@ impl Cache {
     pub fn new(size: u16) -> Self {
         // Above 2^15 the 16 bits of a NACK would name two entries.
         let size = usize::from(size.clamp(1, 1 << 15)).next_power_of_two();
-        let nothing = Rewritten { seq: SeqNo(0), timestamp: 0, marker: false, patch: Patch::None };
+        let nothing = Rewritten { seq: SeqNo(0), timestamp: 0, marker: false, patch: Patch::None, frame_offset: 0 };
         let vacant = Entry::new(Time::ZERO, 0, Pt(0), &nothing);
         Self { entries: vec![vacant; size].into_boxed_slice(), newest: SeqNo(0) }
     }
@@ -143,7 +146,7 @@ mod tests {
     const RTT: Duration = Duration::from_millis(50);
 
     fn entry(seq: u64) -> Entry {
-        let rewritten = Rewritten { seq: SeqNo(seq), timestamp: 0, marker: false, patch: Patch::None };
+        let rewritten = Rewritten { seq: SeqNo(seq), timestamp: 0, marker: false, patch: Patch::None, frame_offset: 0 };
         Entry::new(Time::ZERO, seq, Pt(96), &rewritten)
     }
 

@@ -1,7 +1,8 @@
 //! The running numbers inside payloads: picture ids, layer 0 indexes, keyframe indexes, frame numbers.
 
 use super::numbering::Numbering;
-use crate::payload::{Detail, Patch};
+use crate::payload::patch::PictureId;
+use crate::payload::{Descriptor, Detail, Patch};
 
 /// Closed holes that are remembered, one per frame left out alone.
 const STEPS: usize = 64;
@@ -16,16 +17,18 @@ pub(super) struct Frames {
     near: u64,
     tl0: Counter<8>,
     key: Counter<5>,
+    descriptors: Offset,
 }
 
 impl Frames {
     pub(super) const fn new() -> Self {
-        Self { ids: Numbering::new(BASE), near: BASE, tl0: Counter::new(), key: Counter::new() }
+        Self { ids: Numbering::new(BASE), near: BASE, tl0: Counter::new(), key: Counter::new(), descriptors: Offset::new() }
     }
 
-    /// Begins another stream at the frame `detail`.
-    pub(super) fn restart(&mut self, detail: Detail) {
-        let numbers = Numbers::of(detail);
+    /// Begins another stream at the frame of `descriptor`.
+    pub(super) fn restart(&mut self, descriptor: &Descriptor) {
+        self.descriptors.restart(descriptor);
+        let numbers = Numbers::of(descriptor.detail);
         if let Some((id, _)) = numbers.id {
             self.begin_ids(id);
         }
@@ -33,8 +36,11 @@ impl Frames {
         self.key.restart(numbers.key);
     }
 
-    /// The copy's numbers for a packet of a forwarded frame; none if they are no longer known.
-    pub(super) fn rewrite(&mut self, detail: Detail) -> Option<Patch> {
+    /// The copy's numbers for a packet of a forwarded frame, and what is added to the frame number of its dependency
+    /// descriptor; none if they are no longer known.
+    pub(super) fn rewrite(&mut self, descriptor: &Descriptor) -> Option<(Patch, u16)> {
+        let offset = self.descriptors.rewrite(descriptor);
+        let detail = descriptor.detail;
         let numbers = Numbers::of(detail);
         let id = match numbers.id {
             Some((id, bits)) => {
@@ -48,12 +54,12 @@ impl Frames {
         };
         let tl0_pic_idx = self.tl0.rewrite(numbers.tl0);
         let key_idx = self.key.rewrite(numbers.key);
-        Some(match detail {
+        let patch = match detail {
             Detail::None => Patch::None,
             Detail::Vp8(_) => Patch::Vp8 { picture_id: low(id) & 0x7FFF, tl0_pic_idx, key_idx },
             Detail::Vp9(_) => Patch::Vp9 { picture_id: low(id) & 0x7FFF, tl0_pic_idx },
-            Detail::Av1(_) => Patch::Dd { frame_number: low(id) },
-        })
+        };
+        Some((patch, offset))
     }
 
     /// Closes the place of a frame that is left out, where the format lets it be closed.
@@ -115,6 +121,35 @@ impl<const BITS: u32> Counter<BITS> {
     }
 }
 
+/// The frame numbers of dependency descriptors: one offset per stream, since frames name their references by distance.
+#[derive(Clone, Debug)]
+struct Offset {
+    offset: u16,
+    newest: Option<u16>,
+}
+
+impl Offset {
+    const fn new() -> Self {
+        Self { offset: 0, newest: None }
+    }
+
+    fn restart(&mut self, descriptor: &Descriptor) {
+        if let (Some(dependency), Some(newest)) = (&descriptor.dependency, self.newest) {
+            self.offset = newest.wrapping_add(1).wrapping_sub(dependency.frame_number);
+        }
+    }
+
+    fn rewrite(&mut self, descriptor: &Descriptor) -> u16 {
+        if let Some(dependency) = &descriptor.dependency {
+            let rewritten = dependency.frame_number.wrapping_add(self.offset);
+            if self.newest.is_none_or(|newest| rewritten.wrapping_sub(newest) < 0x8000) {
+                self.newest = Some(rewritten);
+            }
+        }
+        self.offset
+    }
+}
+
 /// A frame's numbers, whatever the format calls them.
 struct Numbers {
     /// With its width in bits.
@@ -125,12 +160,15 @@ struct Numbers {
 
 impl Numbers {
     fn of(detail: Detail) -> Self {
-        let width = |(id, is_15bit): (u16, bool)| (id, if is_15bit { 15 } else { 7 });
+        let width = |id: PictureId| match id {
+            PictureId::None => None,
+            PictureId::Short(id) => Some((u16::from(id), 7)),
+            PictureId::Long(id) => Some((id, 15)),
+        };
         match detail {
             Detail::None => Self { id: None, tl0: None, key: None },
-            Detail::Vp8(vp8) => Self { id: vp8.picture_id.map(width), tl0: vp8.tl0_pic_idx, key: vp8.key_idx },
-            Detail::Vp9(vp9) => Self { id: vp9.picture_id.map(width), tl0: vp9.tl0_pic_idx, key: None },
-            Detail::Av1(av1) => Self { id: Some((av1.frame_number, 16)), tl0: None, key: None },
+            Detail::Vp8(vp8) => Self { id: width(vp8.picture_id), tl0: vp8.tl0_pic_idx, key: vp8.key_idx },
+            Detail::Vp9(vp9) => Self { id: width(vp9.picture_id), tl0: vp9.tl0_pic_idx, key: None },
         }
     }
 }

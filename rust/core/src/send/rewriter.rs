@@ -64,6 +64,8 @@ pub struct Rewritten {
     pub marker: bool,
     /// The payload format's numbers.
     pub patch: Patch,
+    /// What is added to the frame number of the dependency descriptor, wrapping.
+    pub frame_offset: u16,
 }
 
 /// The newest frame of the copy.
@@ -112,7 +114,7 @@ impl Rewriter {
     pub fn switch(&mut self, packet: &Packet, clock_rate: u32, link: Link) {
         self.clock_rate = clock_rate;
         self.sequence.restart(packet.seq.0);
-        self.frames.restart(packet.descriptor.detail);
+        self.frames.restart(&packet.descriptor);
         self.left_out = None;
         let timestamp = packet.header.timestamp;
         let Some(newest) = self.newest else {
@@ -137,13 +139,13 @@ impl Rewriter {
             return None;
         }
         self.bridge(packet);
-        let patch = self.frames.rewrite(packet.descriptor.detail)?;
+        let (patch, frame_offset) = self.frames.rewrite(&packet.descriptor)?;
         let seq = SeqNo(self.sequence.map(packet.seq.0)?);
         let timestamp = packet.header.timestamp.wrapping_add(self.timestamp_offset);
         if self.newest.is_none_or(|newest| signed_distance(newest.timestamp, timestamp) > 0) {
             self.newest = Some(Newest { timestamp, at: packet.arrived_at });
         }
-        Some(Rewritten { seq, timestamp, marker, patch })
+        Some(Rewritten { seq, timestamp, marker, patch, frame_offset })
     }
 
     /// Closes the place of a frame that is left out of the stream now forwarded; called for each packet of it.
@@ -197,7 +199,7 @@ impl Rewriter {
     fn bridge(&mut self, packet: &Packet) {
         if packet.seq.0 > self.sequence.highest() + MOST_MISSING {
             self.sequence.restart(packet.seq.0);
-            self.frames.restart(packet.descriptor.detail);
+            self.frames.restart(&packet.descriptor);
         }
     }
 }
