@@ -3,6 +3,7 @@ use crate::payload::{Descriptor, Detail, Patch, Vp8};
 use crate::rtp::{Extensions, Header};
 
 mod simulation;
+mod svc;
 
 pub(super) const SOURCE: SourceId = SourceId(1);
 pub(super) const VP8: Pt = Pt(96);

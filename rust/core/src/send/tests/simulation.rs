@@ -9,27 +9,48 @@ use super::*;
 use crate::payload::{Descriptor, Detail, Patch, Vp8};
 
 /// A generator of our own, so that a failing seed says all.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub(super) fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 
-    fn percent(&mut self, chance: u64) -> bool {
+    pub(super) fn percent(&mut self, chance: u64) -> bool {
         self.roll(100) < chance
     }
 }
 
 /// What goes wrong, each in percent.
 #[derive(Clone, Copy, Debug)]
-struct Trouble {
-    lost: u64,
-    retransmitted: u64,
-    reordered: u64,
-    duplicated: u64,
-    restless: u64,
+pub(super) struct Trouble {
+    pub(super) lost: u64,
+    pub(super) retransmitted: u64,
+    pub(super) reordered: u64,
+    pub(super) duplicated: u64,
+    pub(super) restless: u64,
+}
+
+impl Trouble {
+    /// When the copies of a packet sent at `at` (microseconds) arrive, and whether that is not as it should be.
+    pub(super) fn arrivals(&self, dice: &mut Dice, at: u64) -> (Vec<u64>, bool) {
+        let (mut arrivals, mut is_disturbed) = (vec![at], false);
+        if dice.percent(self.lost) {
+            is_disturbed = true;
+            arrivals.clear();
+            if dice.percent(self.retransmitted) {
+                arrivals.push(at + 20_000 + dice.roll(400_000));
+            }
+        } else if dice.percent(self.reordered) {
+            is_disturbed = true;
+            arrivals = vec![at + dice.roll(60_000)];
+        }
+        if dice.percent(self.duplicated) {
+            arrivals.push(at + dice.roll(100_000));
+        }
+        (arrivals, is_disturbed)
+    }
 }
 
 /// A frame by source, encoding and count.
@@ -181,24 +202,16 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
         }
         for encoder in &mut encoders {
             encoder.is_asked |= dice.percent(1);
+            if dice.percent(trouble.restless) {
+                let stream = Stream { source: SourceId(encoder.source), encoding: encoder.encoding };
+                let at = Time::from_nanos(tick * 33_000_000);
+                sender.handle_clock(stream, ClockMap { ntp: (tick << 32) / 30, rtp: encoder.timestamp, at });
+            }
             let (id, frame, packets) = encoder.encode(&mut dice);
             trace.frames.insert(id, frame);
             for (part, packet) in (0..).zip(packets) {
                 let at = tick * 33_000 + u64::from(id.1) * 5000 + part * 100;
-                let (mut arrivals, mut late) = (vec![at], false);
-                if dice.percent(trouble.lost) {
-                    late = true;
-                    arrivals.clear();
-                    if dice.percent(trouble.retransmitted) {
-                        arrivals.push(at + 20_000 + dice.roll(400_000));
-                    }
-                } else if dice.percent(trouble.reordered) {
-                    late = true;
-                    arrivals = vec![at + dice.roll(60_000)];
-                }
-                if dice.percent(trouble.duplicated) {
-                    arrivals.push(at + dice.roll(100_000));
-                }
+                let (arrivals, late) = trouble.arrivals(&mut dice, at);
                 if late {
                     trace.disturbed.insert((id.0, id.1, packet.seq.0));
                 }
