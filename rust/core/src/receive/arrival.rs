@@ -23,14 +23,14 @@ const MAX_INTERVAL: Duration = Duration::from_millis(100);
 /// The interval in nanoseconds times the bitrate: 80 bytes each may take a twentieth of what they report on.
 const INTERVAL_NANOS_TIMES_BPS: u64 = 80 * 8 * 20 * 1_000_000_000;
 
-/// One packet that arrived: the 16 bits of its transport-wide number, and when.
-pub type Arrival = (u16, Time);
+/// One packet that arrived: its transport-wide number, extended, and when.
+pub type Arrival = (SeqNo, Time);
 
 /// What one feedback packet says beside its list of arrivals; numbers not in the list were not received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feedback {
-    /// The first number reported on, received or not.
-    pub base: u16,
+    /// The first number reported on, received or not, extended.
+    pub base: SeqNo,
     /// How many numbers are reported on, from `base`; the last of them was received.
     pub status_count: u16,
     /// How many arrivals were written.
@@ -127,7 +127,7 @@ impl Arrivals {
                 break;
             }
             let Some(slot) = slots.next() else { break };
-            *slot = (seq.low(), at);
+            *slot = (seq, at);
             received += 1;
             last = Some((seq, at));
         }
@@ -142,7 +142,7 @@ impl Arrivals {
             self.due_at = Time::NEVER;
         }
         let status_count = u16::try_from(last.0 - base.0 + 1).unwrap_or(u16::MAX);
-        Some(Feedback { base: base.low(), status_count, received, feedback_count })
+        Some(Feedback { base, status_count, received, feedback_count })
     }
 
     /// When feedback is due, [`Time::NEVER`] while nothing new arrived.

@@ -6,7 +6,6 @@
 
 pub mod arrival;
 pub mod binding;
-pub mod clock;
 pub mod keyframe;
 pub mod nack;
 pub mod rate;
@@ -19,7 +18,7 @@ use core::time::Duration;
 
 pub use self::arrival::{Arrival, Arrivals, Feedback};
 pub use self::binding::{BindError, Bindings, Flow, Identifiers, Route};
-pub use self::clock::ClockMap;
+pub use crate::rtp::ClockMap;
 pub use self::keyframe::{KeyframeRequest, KeyframeRequests};
 pub use self::nack::NackList;
 pub use self::report::{ReportTimer, RoundTrip};
@@ -232,11 +231,11 @@ impl Receiver {
         })
     }
 
-    /// The keyframe request to send at `now`, and the SSRC it is about. Call until it is none.
-    pub fn poll_keyframe(&mut self, now: Time, rtt: Option<Duration>) -> Option<(Ssrc, KeyframeRequest)> {
-        self.encodings.iter_mut().find_map(|encoding| {
+    /// The keyframe request to send at `now`, the encoding and the SSRC it is about. Call until it is none.
+    pub fn poll_keyframe(&mut self, now: Time, rtt: Option<Duration>) -> Option<(u8, Ssrc, KeyframeRequest)> {
+        (0u8..).zip(&mut self.encodings).find_map(|(number, encoding)| {
             let ssrc = encoding.media.ssrc()?;
-            Some((ssrc, encoding.keyframes.poll(now, rtt)?))
+            Some((number, ssrc, encoding.keyframes.poll(now, rtt)?))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::clock::{ntp_middle, ntp_span};
+use crate::rtp::clock::{ntp_middle, ntp_span};
 use crate::time::Time;
 use crate::units::Ssrc;
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::clock::{ClockMap, ntp_middle, ticks_at};
+use crate::rtp::clock::{ClockMap, ntp_middle, ticks_at};
 use super::rate::Rate;
 use super::sequence::{Order, Received, Sequence};
 use crate::drop::Drop;

@@ -201,6 +201,7 @@ impl Router {
             senders: Vec::new(),
             workers: 0,
             clocks: Default::default(),
+            newest: Default::default(),
             asked_at: Default::default(),
         });
         self.feed_by_id.insert(id, feed);
@@ -295,6 +296,7 @@ impl Router {
             clock_rate: parameters.codecs.first().map_or(90_000, |codec| codec.clock_rate),
             payload_types: payload_types(parameters, &copy.parameters),
             clocks: feed.clocks,
+            newest: feed.newest,
         };
         copy.red = parameters.codecs.iter().find(|codec| codec.codec == Codec::Red).map(|codec| codec.payload_type);
         match (&mut copy.sender, start) {

@@ -108,6 +108,7 @@ impl Router {
             senders: Vec::new(),
             workers: 0,
             clocks: Default::default(),
+            newest: Default::default(),
             asked_at: Default::default(),
         });
         self.feed_by_id.insert(id, feed);

@@ -14,8 +14,11 @@ impl Router {
     /// Hands a stored packet to the followers of this worker.
     pub(super) fn fan_out_here(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
         let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, .. } = self;
-        let Some(feed) = feeds.get(feed_index) else { return };
+        let Some(feed) = feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = store.find(reference) else { return };
+        if let Some(newest) = feed.newest.get_mut(usize::from(packet.encoding)) {
+            *newest = packet.seq.max(*newest);
+        }
         let source = source_of(feed.id);
         if feed.senders.is_empty() && feed.workers == 0 {
             drops.count(Drop::NoFollower);

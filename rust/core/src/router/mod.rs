@@ -47,7 +47,7 @@ use crate::srtp::Tagger;
 use crate::stats::Traffic;
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
-use crate::units::Pt;
+use crate::units::{Pt, SeqNo};
 use crate::transport::{Control, Transport};
 
 /// Bounds of one router.
@@ -109,6 +109,8 @@ struct Feed {
     /// The workers that have followers of it, a bit each.
     workers: u64,
     clocks: [Option<ClockMap>; MAX_ENCODINGS],
+    /// By encoding, the newest number that came.
+    newest: [SeqNo; MAX_ENCODINGS],
     /// For a foreign track: when a keyframe was last asked for.
     asked_at: [Option<Time>; MAX_ENCODINGS],
 }

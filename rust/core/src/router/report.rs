@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::Router;
 use crate::drop::Drop;
-use crate::receive::KeyframeRequest;
+use crate::receive::{KeyframeRequest, ReceptionReport};
 use crate::rtcp::{self, Full, Writer};
 use crate::time::Time;
 use crate::units::{SeqNo, Ssrc};
@@ -103,8 +103,9 @@ impl Router {
         for feed in transport.receivers.iter().flatten() {
             let Some(feed) = self.feeds.get_mut(*feed as usize) else { continue };
             let Some(intake) = &mut feed.intake else { continue };
-            let mut blocks = [rtcp::ReportBlock::default(); 8];
-            let count = intake.receiver.report(now, &mut blocks);
+            let mut receptions = [ReceptionReport::default(); 2 * crate::receive::MAX_ENCODINGS];
+            let count = intake.receiver.report(now, &mut receptions);
+            let blocks = receptions.map(block_of);
             let blocks = blocks.get(..count).unwrap_or(&[]);
             outbox.append(|writer| rtcp::report::write_receiver_report(writer, ssrc, blocks));
         }
@@ -130,16 +131,36 @@ impl Router {
                 }
                 outbox.append(|writer| match request {
                     KeyframeRequest::Pli => rtcp::pli::write(writer, us, ssrc),
-                    KeyframeRequest::Fir { seq_nr } => rtcp::fir::write(writer, us, &[(ssrc, seq_nr)]),
+                    KeyframeRequest::Fir { sequence_number } => {
+                        rtcp::fir::write(writer, us, &[rtcp::fir::Request { ssrc, sequence_number }])
+                    }
                 });
             }
         }
         if let Some(arrivals) = &mut transport.arrivals {
-            let mut list = [(0u16, Time::ZERO); crate::receive::arrival::MAX_ARRIVALS];
+            let mut list = [(SeqNo(0), Time::ZERO); crate::receive::arrival::MAX_ARRIVALS];
             while let Some(feedback) = arrivals.poll(now, &mut list) {
                 let received = list.get(..feedback.received).unwrap_or(&[]);
-                outbox.append(|writer| rtcp::transport_cc::write(writer, us, some_ssrc, &feedback, received));
+                let head = rtcp::transport_cc::Head {
+                    sender_ssrc: us,
+                    media_ssrc: some_ssrc,
+                    base: feedback.base,
+                    feedback_count: feedback.feedback_count,
+                };
+                outbox.append(|writer| rtcp::transport_cc::write(writer, &head, received.iter().copied()).map(|_| ()));
             }
         }
+    }
+}
+
+fn block_of(report: ReceptionReport) -> rtcp::ReportBlock {
+    rtcp::ReportBlock {
+        ssrc: report.ssrc,
+        fraction_lost: report.fraction_lost,
+        cumulative_lost: report.cumulative_lost,
+        highest_sequence_number: report.highest,
+        jitter: report.jitter,
+        last_sender_report: report.last_sr,
+        delay_since_last_sender_report: report.delay_since_last_sr,
     }
 }

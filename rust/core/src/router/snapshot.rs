@@ -70,7 +70,7 @@ impl Router {
             dropped: copy.dropped,
             layer: copy.sender.as_ref().and_then(crate::send::Sender::layer),
             fraction_lost: stats.map_or(0, |stats| stats.last_block.fraction_lost),
-            round_trip_ms: stats.and_then(|stats| stats.measured_rtt).and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
+            round_trip_ms: stats.and_then(|stats| stats.rtt).and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
         })
     }
 }

@@ -121,7 +121,7 @@ fn write_packet(
     let mut payload = packet.payload(bytes);
     if packet_is_red(copy, packet.header.payload_type) && !is_red(copy, entry.payload_type) {
         let primary = red::parse(payload).ok_or(Drop::BadPayload)?.primary();
-        payload = payload.get(primary.range()).ok_or(Drop::BadPayload)?;
+        payload = payload.get(primary.range).ok_or(Drop::BadPayload)?;
     }
     let detail = &packet.descriptor.detail;
     let (mut head, mut head_len) = ([0; MAX_HEAD], 0);
@@ -189,7 +189,7 @@ fn write_header(
         writer.push(id, copy.get(..len)?)?;
     }
     let len = writer.finish();
-    fixed.extension = len > 0;
+    fixed.has_extension = len > 0;
     fixed.write(start)?;
     Some(FixedHeader::LEN + len)
 }

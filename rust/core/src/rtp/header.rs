@@ -33,6 +33,21 @@ pub struct Header {
 }
 
 impl Header {
+    /// A header of nothing: no extensions, no payload.
+    pub const BLANK: Self = Self {
+        marker: false,
+        payload_type: Pt(0),
+        sequence_number: 0,
+        timestamp: 0,
+        ssrc: Ssrc(0),
+        extension_profile: 0,
+        extension_offset: 12,
+        extension_len: 0,
+        payload_offset: 12,
+        payload_len: 0,
+        padding_len: 0,
+    };
+
     /// Parses a packet that is not encrypted. Fails with [`Drop::BadRtp`] where the header, its extension block or the
     /// padding do not fit the packet.
     pub fn parse(packet: &[u8]) -> Result<Self, Drop> {

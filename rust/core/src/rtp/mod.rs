@@ -3,10 +3,12 @@
 //! Nothing here knows of streams, encryption or codecs. Read a packet with [`Header::parse_clear`] (then
 //! [`Header::unpad`], once decrypted) and [`Extensions::parse`]. Write one with [`FixedHeader`] and [`ExtensionWriter`].
 
+pub mod clock;
 pub mod extension;
 pub mod header;
 pub mod ntp;
 
+pub use clock::ClockMap;
 pub use extension::{ExtensionKind, ExtensionMap, ExtensionWriter, Extensions};
 pub use header::{FixedHeader, Header};
 pub use ntp::NtpTime;

@@ -287,17 +287,13 @@ impl Sctp {
             let Some((_, association)) = self.association.as_mut() else { return };
             let Ok(mut stream) = association.stream(id) else { return };
             let Ok(Some(message)) = stream.read_sctp() else { return };
-            let payload = match message.chunks.as_slice() {
-                [only] => only.user_data.clone(),
-                _ => {
-                    let mut whole = vec![0; message.len()];
-                    if message.read(&mut whole).is_err() {
-                        dropped(Drop::BadSctp);
-                        continue;
-                    }
-                    Bytes::from(whole)
-                }
-            };
+            // One copy per message, here; every follower then shares it.
+            let mut whole = vec![0; message.len()];
+            if message.read(&mut whole).is_err() {
+                dropped(Drop::BadSctp);
+                continue;
+            }
+            let payload = Bytes::from(whole);
             let (is_binary, payload) = match message.ppi {
                 Ppid::Dcep => {
                     if let Err(reason) = self.handle_dcep(id, &payload, events) {

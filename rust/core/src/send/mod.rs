@@ -22,7 +22,7 @@ pub mod selector;
 use core::time::Duration;
 
 pub use cache::{Cache, Entry};
-pub use clock::ClockMap;
+pub use crate::rtp::ClockMap;
 pub use report::{ReportBlock, SenderReport};
 pub use rewriter::{Link, Rewriter, Rewritten};
 pub use selector::{Decision, Layer, MAX_ENCODINGS, Selector, Shape, SourceId, Stream};
@@ -113,8 +113,8 @@ pub struct SenderStats {
     pub retransmissions: u64,
     /// Switches to another encoding or track, resumptions included.
     pub switches: u64,
-    /// The smoothed round trip.
-    pub rtt: Duration,
+    /// The smoothed round trip; none before the first measurement.
+    pub rtt: Option<Duration>,
     /// The subscriber's last report.
     pub last_block: ReportBlock,
 }
@@ -275,10 +275,9 @@ impl Sender {
         if !self.poll_timeout().is_due(now) {
             return None;
         }
-        let rate = self.rewriter.clock_rate();
-        let mut clock = self.clock()?.at(now, rate);
-        clock.rtp = clock.rtp.wrapping_add(self.rewriter.timestamp_offset()?);
-        Some(self.report.build(now, self.start.ssrc, clock))
+        let publisher = self.clock()?;
+        let rtp = publisher.rtp_at(now).wrapping_add(self.rewriter.timestamp_offset()?);
+        Some(self.report.build(now, self.start.ssrc, ClockMap { ntp: publisher.ntp_at(now), rtp, at: now, ..publisher }))
     }
 
     /// The limit in force; none while paused or waiting for the first keyframe.
@@ -297,6 +296,16 @@ impl Sender {
         self.selector.wants_keyframe()
     }
 
+    /// The track whose packets are forwarded now, which is the old one until the followed one begins.
+    pub fn forwarded_source(&self) -> Option<SourceId> {
+        self.selector.stream().map(|stream| stream.source)
+    }
+
+    /// The encoding whose packets are forwarded now.
+    pub fn forwarded_encoding(&self) -> Option<u8> {
+        self.selector.stream().map(|stream| stream.encoding)
+    }
+
     /// The SSRC of this copy.
     pub fn ssrc(&self) -> Ssrc {
         self.start.ssrc
@@ -309,7 +318,7 @@ impl Sender {
             octets: self.report.octets(),
             retransmissions: self.retransmissions,
             switches: self.switches,
-            rtt: self.report.rtt(),
+            rtt: self.report.measured_rtt(),
             last_block: *self.report.last_block(),
         }
     }

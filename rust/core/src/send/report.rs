@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::clock::ClockMap;
+use crate::rtp::ClockMap;
 use crate::time::Time;
 use crate::units::Ssrc;
 
@@ -120,6 +120,11 @@ impl Report {
     }
 
     /// The smoothed round trip, 100 ms before the first measurement.
+    pub fn measured_rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// The round trip to reckon with: measured, or a guess before.
     pub fn rtt(&self) -> Duration {
         self.rtt.unwrap_or(FIRST_RTT)
     }
@@ -155,7 +160,7 @@ mod tests {
     use super::*;
 
     fn sent(report: &mut Report, ms: u64) -> SenderReport {
-        let clock = ClockMap { ntp: (7 << 32) + (ms << 20), rtp: 5, at: Time::ZERO };
+        let clock = ClockMap { ntp: (7 << 32) + (ms << 20), rtp: 5, at: Time::ZERO, clock_rate: 90_000 };
         report.build(Time::from_millis(ms), Ssrc(7), clock)
     }
 

@@ -23,10 +23,11 @@
 //! while an id before it is missing. Those of VP9 and of the dependency descriptor only get an offset per stream: frames
 //! name their references by differences of them, and a closed hole would make the names wrong.
 
-use super::clock::{ClockMap, signed_distance, ticks, wrap};
+use super::clock::{signed_distance, ticks, wrap};
 use super::frames::Frames;
 use super::numbering::Numbering;
 use crate::packet::Packet;
+use crate::rtp::ClockMap;
 use crate::payload::Patch;
 use crate::time::Time;
 use crate::units::SeqNo;
@@ -189,7 +190,7 @@ impl Rewriter {
     fn aligned(&self, timestamp: u32, link: Link) -> Option<u32> {
         let on_old_clock = match link {
             Link::SameClock => timestamp,
-            Link::Reports { old, new } => old.rtp_at(new.ntp_at(timestamp, self.clock_rate), self.clock_rate),
+            Link::Reports { old, new } => old.ntp_to_rtp(new.rtp_to_ntp(timestamp)),
             Link::Elapsed => return None,
         };
         Some(on_old_clock.wrapping_add(self.timestamp_offset))

@@ -73,6 +73,15 @@ impl Profile {
         2 * (self.key_len() + self.salt_len())
     }
 
+    /// Its name in the registry of DTLS-SRTP protection profiles (RFC 5764 §4.1.2, RFC 7714 §14.2).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
+            Self::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+        }
+    }
+
     /// The masters of the DTLS client and of the DTLS server, in this order, from the exported keying material; none
     /// unless it has [`Self::keying_material_len`] bytes. Each side sends under its own and receives under the other.
     pub fn split_keying_material(self, material: &[u8]) -> Option<(Master<'_>, Master<'_>)> {

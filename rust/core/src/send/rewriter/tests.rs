@@ -100,7 +100,7 @@ fn time_never_stands_still_over_a_switch() {
     // By its reports the next one was captured half a second before the newest frame sent.
     let at = next.arrived_at;
     let link =
-        Link::Reports { old: ClockMap { ntp: 1 << 40, rtp: 5, at }, new: ClockMap { ntp: 1 << 40, rtp: 45_000, at } };
+        Link::Reports { old: ClockMap { ntp: 1 << 40, rtp: 5, at, clock_rate: 90_000 }, new: ClockMap { ntp: 1 << 40, rtp: 45_000, at, clock_rate: 90_000 } };
     let back = later(50_000, 0, 0);
     rewriter.switch(&back, RATE, link);
     assert_eq!(timestamp(&mut rewriter, &back), 7002);
@@ -109,9 +109,9 @@ fn time_never_stands_still_over_a_switch() {
 #[test]
 fn the_example_in_the_docs_holds() {
     let at = Time::ZERO;
-    let old = ClockMap { ntp: 10 << 32, rtp: 9000, at };
-    let new = ClockMap { ntp: (10 << 32) + (1 << 32) / 10, rtp: 500, at };
-    assert_eq!(old.rtp_at(new.ntp_at(1400, RATE), RATE), 18_900);
+    let old = ClockMap { ntp: 10 << 32, rtp: 9000, at, clock_rate: 90_000 };
+    let new = ClockMap { ntp: (10 << 32) + (1 << 32) / 10, rtp: 500, at, clock_rate: 90_000 };
+    assert_eq!(old.ntp_to_rtp(new.rtp_to_ntp(1400)), 18_900);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn reports_that_contradict_the_arrivals_are_not_believed() {
         let first = packet(0, 70_100).header.timestamp;
         let at = Time::ZERO;
         let next = later(90_000, ahead, 0);
-        let link = Link::Reports { old: ClockMap { ntp: 9, rtp: first, at }, new: ClockMap { ntp: 9, rtp: 0, at } };
+        let link = Link::Reports { old: ClockMap { ntp: 9, rtp: first, at, clock_rate: 90_000 }, new: ClockMap { ntp: 9, rtp: 0, at, clock_rate: 90_000 } };
         rewriter.switch(&next, RATE, link);
         assert_eq!(timestamp(&mut rewriter, &next), expected, "{ahead} ticks ahead");
     }
