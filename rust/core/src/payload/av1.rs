@@ -142,6 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn sixteen_elements_are_looked_at() {
+        let sequence_after = |count: usize| {
+            let mut elements = vec![obu(METADATA, None, 2); count];
+            elements.push(obu(SEQUENCE_HEADER, None, 10));
+            elements.push(obu(FRAME, None, 10));
+            parse(&packet(0, &elements, false)).unwrap().sequence_header
+        };
+        assert!(sequence_after(MAX_ELEMENTS - 1));
+        assert!(!sequence_after(MAX_ELEMENTS));
+    }
+
+    #[test]
     fn what_is_cut_off_is_refused() {
         assert_eq!(parse(&[]), None);
         assert_eq!(parse(&[0x10]), None, "a header and nothing else");

@@ -130,8 +130,9 @@ struct Seen {
 
 /// Reads one packet's descriptor with and into the stream's history; none if it is malformed.
 pub(super) fn read(history: &mut Option<Box<History>>, descriptor: &[u8], timestamp: u32) -> Option<Reading> {
-    let header = Header::parse(descriptor)?;
-    if let Some(structure) = &header.structure {
+    let mut structure = None;
+    let header = Header::parse(descriptor, &mut structure)?;
+    if let Some(structure) = &structure {
         // A structure whose own packet cannot be read with it is not worth keeping.
         header.frame(structure)?;
         match history {
@@ -183,7 +184,8 @@ impl History {
 
     /// The active decode targets of the newest sequence.
     pub(super) fn active_targets(&self) -> ActiveTargets {
-        ActiveTargets { mask: self.current.active, count: self.decode_targets().count() }
+        let count = self.decode_targets().count();
+        ActiveTargets { mask: self.current.active & u32::MAX >> (32 - count), count }
     }
 
     /// The size of each spatial layer of the newest sequence, where sizes are sent.
@@ -319,7 +321,7 @@ impl Sequence {
         Dependency {
             frame_number: header.frame_number,
             decode_targets: targets.count(),
-            has_structure: header.structure.is_some(),
+            has_structure: header.has_structure,
             offered,
             present,
             switch,

@@ -325,8 +325,8 @@ pub struct Header<'a> {
     pub template_id: u8,
     /// `frame_number`, in decoding order, over all layers.
     pub frame_number: u16,
-    /// The structure that starts with this packet.
-    pub structure: Option<Structure>,
+    /// A structure starts with this packet.
+    pub has_structure: bool,
     flags: Flags,
     rest: BitReader<'a>,
 }
@@ -358,28 +358,32 @@ pub struct Frame {
 }
 
 impl<'a> Header<'a> {
-    /// Reads a descriptor up to the end of its structure; none if it is cut off or a structure goes beyond a limit.
-    pub fn parse(descriptor: &'a [u8]) -> Option<Self> {
+    /// Reads a descriptor up to the end of its structure, and that into `structure`, which is none afterwards if the packet
+    /// brings none. None if the descriptor is cut off or its structure goes beyond a limit.
+    ///
+    /// The structure has its own place because it is 2.7 kB: handing it back would copy that much for every packet.
+    pub fn parse(descriptor: &'a [u8], structure: &mut Option<Structure>) -> Option<Self> {
+        *structure = None;
         let mut reader = BitReader::new(descriptor);
         let mut header = Self {
             start_of_frame: reader.flag()?,
             end_of_frame: reader.flag()?,
             template_id: reader.bits8(6)?,
             frame_number: reader.bits16(16)?,
-            structure: None,
+            has_structure: false,
             flags: Flags::default(),
             rest: reader,
         };
         if reader.remaining() > 0 {
-            let has_structure = reader.flag()?;
+            header.has_structure = reader.flag()?;
             header.flags = Flags {
                 active_targets: reader.flag()?,
                 custom_indications: reader.flag()?,
                 custom_references: reader.flag()?,
                 custom_chains: reader.flag()?,
             };
-            if has_structure {
-                header.structure = Some(Structure::read(&mut reader)?);
+            if header.has_structure {
+                *structure = Some(Structure::read(&mut reader)?);
             }
             header.rest = reader;
         }
@@ -454,8 +458,9 @@ pub fn write(descriptor: &[u8], offset: u16, active: Option<ActiveTargets>, out:
         shift_frame_number(copy, offset);
         return Some(descriptor.len());
     };
-    let header = Header::parse(descriptor)?;
-    let count = header.structure.as_ref().map_or(active.count, |s| s.targets.count);
+    let mut structure = None;
+    let header = Header::parse(descriptor, &mut structure)?;
+    let count = structure.map_or(active.count, |s| s.targets.count);
     let width = u32::from(count);
     let mut writer = BitWriter::new(out);
     let mut reader = BitReader::new(descriptor);
@@ -463,8 +468,7 @@ pub fn write(descriptor: &[u8], offset: u16, active: Option<ActiveTargets>, out:
     writer.bits(u32::from(header.frame_number.wrapping_add(offset)), 16)?;
     reader.bits(16)?;
     let custom = header.flags;
-    let flags =
-        [header.structure.is_some(), true, custom.custom_indications, custom.custom_references, custom.custom_chains];
+    let flags = [header.has_structure, true, custom.custom_indications, custom.custom_references, custom.custom_chains];
     for flag in flags {
         writer.bits(u32::from(flag), 1)?;
     }

@@ -106,7 +106,11 @@ impl Reader {
                 self.note_size(payload.resolution);
                 Detail::Vp8(payload.numbers)
             }
-            Codec::Vp9 => Detail::Vp9(vp9::parse(payload)?.numbers),
+            Codec::Vp9 => {
+                let payload = vp9::parse(payload)?;
+                self.note_sizes(payload.structure);
+                Detail::Vp9(payload.numbers)
+            }
             _ => Detail::None,
         })
     }
@@ -140,9 +144,7 @@ impl Reader {
     }
 
     fn read_vp9(&mut self, payload: &vp9::Payload) -> Descriptor {
-        if let Some(sizes) = payload.structure.and_then(|structure| structure.resolutions) {
-            self.sizes = sizes;
-        }
+        self.note_sizes(payload.structure);
         let keyframe = payload.is_keyframe();
         let spatial = payload.layer.map_or(0, |layer| layer.spatial);
         Descriptor {
@@ -209,6 +211,12 @@ impl Reader {
     fn note_size(&mut self, resolution: Option<Resolution>) {
         if let (Some(resolution), Some(size)) = (resolution, self.sizes.first_mut()) {
             *size = resolution;
+        }
+    }
+
+    fn note_sizes(&mut self, structure: Option<vp9::Structure>) {
+        if let Some(sizes) = structure.and_then(|structure| structure.resolutions) {
+            self.sizes = sizes;
         }
     }
 }
