@@ -71,7 +71,8 @@ impl Payload {
     }
 }
 
-/// Takes a length in groups of seven bits, lowest first, off the front; none beyond 32 bits (AV1 specification §4.10.5).
+/// Takes a length in groups of seven bits, lowest first, off the front; none beyond 32 bits (AV1 specification
+/// §4.10.5).
 fn take_leb128(rest: &mut &[u8]) -> Option<usize> {
     let mut value = 0_u64;
     for group in 0..8 {

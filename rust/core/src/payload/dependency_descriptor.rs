@@ -1,7 +1,8 @@
-//! The dependency descriptor header extension (AV1 RTP payload specification, appendix A): read in full, rewritten in part.
+//! The dependency descriptor header extension (AV1 RTP payload specification, appendix A): read in full, rewritten in
+//! part.
 //!
-//! One packet's bytes only. The template structure comes with the first packet of a coded video sequence and is needed for
-//! all that follow; remembering it is the work of [`super::dependency`].
+//! One packet's bytes only. The template structure comes with the first packet of a coded video sequence and is needed
+//! for all that follow; remembering it is the work of [`super::dependency`].
 
 use super::Resolution;
 use super::bits::{BitReader, BitWriter};
@@ -358,8 +359,8 @@ pub struct Frame {
 }
 
 impl<'a> Header<'a> {
-    /// Reads a descriptor up to the end of its structure, and that into `structure`, which is none afterwards if the packet
-    /// brings none. None if the descriptor is cut off or its structure goes beyond a limit.
+    /// Reads a descriptor up to the end of its structure, and that into `structure`, which is none afterwards if the
+    /// packet brings none. None if the descriptor is cut off or its structure goes beyond a limit.
     ///
     /// The structure has its own place because it is 2.7 kB: handing it back would copy that much for every packet.
     pub fn parse(descriptor: &'a [u8], structure: &mut Option<Structure>) -> Option<Self> {
@@ -392,7 +393,8 @@ impl<'a> Header<'a> {
 
     /// Reads on with the structure that holds for this packet, its own if it brought one.
     ///
-    /// None if the descriptor is cut off, lists too many references, or names a template that the structure does not have.
+    /// None if the descriptor is cut off, lists too many references, or names a template that the structure does not
+    /// have.
     pub fn frame(&self, structure: &Structure) -> Option<Frame> {
         let mut reader = self.rest;
         let template = structure.template(self.template_id)?;
@@ -434,8 +436,8 @@ fn read_references(reader: &mut BitReader<'_>) -> Option<References> {
 
 /// Adds `offset` to the frame number of a copy of a descriptor, wrapping; a slice under three bytes stays as it is.
 ///
-/// References are differences, so one offset per source keeps a subscriber's numbers continuous over a switch, and frames
-/// left out leave holes that its decoder expects.
+/// References are differences, so one offset per source keeps a subscriber's numbers continuous over a switch, and
+/// frames left out leave holes that its decoder expects.
 pub fn shift_frame_number(copy: &mut [u8], offset: u16) {
     if let Some([high, low]) = copy.get_mut(FRAME_NUMBER) {
         [*high, *low] = u16::from_be_bytes([*high, *low]).wrapping_add(offset).to_be_bytes();
@@ -445,9 +447,9 @@ pub fn shift_frame_number(copy: &mut [u8], offset: u16) {
 /// Writes a subscriber's copy of `descriptor` to `out`: the frame number shifted by `offset`, wrapping, and the active
 /// decode targets replaced, where given. Returns how many bytes were written.
 ///
-/// With `active`, a descriptor of three bytes gets the extended fields, 5 + count bits, and one that had no mask yet grows
-/// by as much; a structure in it decides the width of the mask. None if `descriptor` does not parse or `out` is too short:
-/// `descriptor.len() + 5` is always enough.
+/// With `active`, a descriptor of three bytes gets the extended fields, 5 + count bits, and one that had no mask yet
+/// grows by as much; a structure in it decides the width of the mask. None if `descriptor` does not parse or `out` is
+/// too short: `descriptor.len() + 5` is always enough.
 pub fn write(descriptor: &[u8], offset: u16, active: Option<ActiveTargets>, out: &mut [u8]) -> Option<usize> {
     let Some(active) = active else {
         if descriptor.len() * 8 < MANDATORY_BITS {

@@ -8,8 +8,8 @@ use crate::drop::Drop;
 
 /// Reads the payloads of one incoming stream (one encoding): holds what must be remembered between packets.
 ///
-/// Packets may come reordered or not at all; each gets the best answer that can be given without waiting, and where that is
-/// not certain, one that makes a subscriber wait for the next keyframe rather than start at the wrong packet.
+/// Packets may come reordered or not at all; each gets the best answer that can be given without waiting, and where
+/// that is not certain, one that makes a subscriber wait for the next keyframe rather than start at the wrong packet.
 #[derive(Clone, Debug)]
 pub struct Reader {
     codec: Codec,
@@ -48,9 +48,9 @@ impl Reader {
 
     /// Reads one packet: its payload without padding, its marker bit and timestamp, and its dependency descriptor.
     ///
-    /// Of any codec that is not audio, the descriptor goes first: it is never encrypted end to end. The payload is then only
-    /// asked for the numbers in [`Descriptor::detail`]. If the structure that the descriptor needs is lost, the payload
-    /// answers; the start and end of the frame still come from the descriptor.
+    /// Of any codec that is not audio, the descriptor goes first: it is never encrypted end to end. The payload is then
+    /// only asked for the numbers in [`Descriptor::detail`]. If the structure that the descriptor needs is lost, the
+    /// payload answers; the start and end of the frame still come from the descriptor.
     ///
     /// Fails with [`Drop::BadPayload`] if the descriptor or the payload is cut off, empty, or beyond a limit.
     pub fn read(
@@ -79,8 +79,8 @@ impl Reader {
         }
     }
 
-    /// The size of the pictures of a spatial layer, as last told by a keyframe in the clear (VP8), a scalability structure
-    /// (VP9) or a dependency descriptor; none if nobody told.
+    /// The size of the pictures of a spatial layer, as last told by a keyframe in the clear (VP8), a scalability
+    /// structure (VP9) or a dependency descriptor; none if nobody told.
     pub fn resolution(&self, spatial: u8) -> Option<Resolution> {
         let spatial = usize::from(spatial);
         let told = self.history.as_ref().and_then(|history| history.resolutions());
@@ -122,7 +122,8 @@ impl Reader {
             Codec::Av1 => self.read_av1(av1::parse(payload)?, marker, timestamp),
             Codec::H264 => self.read_nal(h264::parse(payload)?, marker, timestamp),
             Codec::H265 => self.read_nal(h265::parse(payload)?, marker, timestamp),
-            // End-to-end encryption leaves Opus one clear byte and RED not even that, so there is nothing to check here.
+            // End-to-end encryption leaves Opus one clear byte and RED not even that, so there is nothing to check
+            // here.
             Codec::Opus | Codec::Red => return (!payload.is_empty()).then_some(Descriptor::OPAQUE),
             Codec::Opaque => return Some(Descriptor::OPAQUE),
         }

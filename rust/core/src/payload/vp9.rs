@@ -66,7 +66,8 @@ pub struct Structure {
 }
 
 impl Payload {
-    /// Whether a decoder that knows nothing can start here: predicted neither from an earlier picture nor from a layer below.
+    /// Whether a decoder that knows nothing can start here: predicted neither from an earlier picture nor from a layer
+    /// below.
     pub fn is_keyframe(&self) -> bool {
         !self.inter_picture && self.layer.is_none_or(|layer| layer.spatial == 0 || !layer.inter_layer)
     }

@@ -55,8 +55,8 @@ fn layers(spatial: u8, temporal: u8, flags: &str) -> (u8, u8, String) {
     (spatial, temporal, flags.to_owned())
 }
 
-/// Three spatial and three temporal layers, in pictures of three frames, T0 T2 T1 T2. `KEY` uses layers below only in the
-/// first picture; `FULL` in each; `SIMULCAST` never.
+/// Three spatial and three temporal layers, in pictures of three frames, T0 T2 T1 T2. [`Mode::Key`] uses layers below
+/// only in the first picture; [`Mode::Full`] in each; [`Mode::Simulcast`] never.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Full,
@@ -64,7 +64,8 @@ enum Mode {
     Simulcast,
 }
 
-/// Per spatial layer five templates: key picture, T0, T2 before T1, T1, T2 after it (in the order of the wire: T1 first).
+/// Per spatial layer five templates: key picture, T0, T2 before T1, T1, T2 after it (in the order of the wire: T1
+/// first).
 const KEY: u8 = 0;
 const T0: u8 = 1;
 const T1: u8 = 2;
@@ -327,7 +328,8 @@ fn the_best_layer_within_a_wish_is_found() {
 }
 
 proptest! {
-    /// Whatever the order and the losses, layers are read right, and no switch is claimed that the full stream does not have.
+    /// Whatever the order and the losses, layers are read right, and no switch is claimed that the full stream does not
+    /// have.
     #[test]
     fn loss_and_reordering_claim_no_switch(order in prop::collection::vec(1_usize..30, 0..80), mode in 0_usize..3) {
         let mode = [Mode::Full, Mode::Key, Mode::Simulcast][mode];

@@ -340,10 +340,18 @@ fn a_mask_of_the_publisher_is_replaced_where_it_lies() {
 }
 
 prop_compose! {
+    fn any_dtis(targets: usize)(letters in prop::collection::vec(prop::sample::select(vec!['-', 'D', 'S', 'R']), targets))
+        -> String
+    {
+        letters.into_iter().collect()
+    }
+}
+
+prop_compose! {
     fn any_text()(targets in 1_usize..=32, templates in 1_usize..=12)(
         offset in 0_u8..64,
         steps in prop::collection::vec(prop::sample::select(vec![0_u8, 0, 1, 1, 2]), templates),
-        dtis in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!['-', 'D', 'S', 'R']), targets), templates),
+        dtis in prop::collection::vec(any_dtis(targets), templates),
         fdiffs in prop::collection::vec(prop::collection::vec(1_u16..=16, 0..5), templates),
         chains in 0..=targets,
         chain_seed in prop::collection::vec(0_u8..16, 32 * 12),
@@ -359,7 +367,7 @@ prop_compose! {
                 _ => {}
             }
             let diffs = chain_seed[i * 32..i * 32 + chains].to_vec();
-            all.push((spatial, temporal, dtis[i].iter().collect(), fdiffs[i].clone(), diffs));
+            all.push((spatial, temporal, dtis[i].clone(), fdiffs[i].clone(), diffs));
         }
         let protected_by = match u8::try_from(chains).unwrap() {
             0 => vec![],
@@ -372,9 +380,12 @@ prop_compose! {
 
 prop_compose! {
     fn any_packet()(text in any_text())(
-        which in 0..text.templates.len(), flags in any::<(bool, bool)>(), frame_number in any::<u16>(), with_structure in any::<bool>(),
+        which in 0..text.templates.len(),
+        flags in any::<(bool, bool)>(),
+        frame_number in any::<u16>(),
+        with_structure in any::<bool>(),
         active in prop::option::of(any::<u32>()),
-        dtis in prop::option::of(prop::collection::vec(prop::sample::select(vec!['-', 'D', 'S', 'R']), text.targets())),
+        dtis in prop::option::of(any_dtis(text.targets())),
         fdiffs in prop::option::of(prop::collection::vec(1_u16..=4096, 0..=16)),
         chains in prop::option::of(prop::collection::vec(any::<u8>(), text.templates[0].4.len())),
         text in Just(text),
@@ -387,7 +398,7 @@ prop_compose! {
             frame_number,
             structure: with_structure.then(|| text.clone()),
             active: active.map(|mask| (u32::try_from(u64::from(mask) & ((1 << width) - 1)).unwrap(), width)),
-            dtis: dtis.map(|letters| letters.into_iter().collect()),
+            dtis,
             fdiffs,
             chains,
         };
