@@ -71,7 +71,8 @@ impl Payload {
     }
 }
 
-/// Takes a length in groups of seven bits, lowest first, off the front; none beyond 32 bits (AV1 specification §4.10.5).
+/// Takes a length in groups of seven bits, lowest first, off the front; none beyond 32 bits (AV1 specification
+/// §4.10.5).
 fn take_leb128(rest: &mut &[u8]) -> Option<usize> {
     let mut value = 0_u64;
     for group in 0..8 {
@@ -139,6 +140,18 @@ mod tests {
         assert!(got.continues && !got.sequence_header && got.layer.is_none());
         let got = parse(&packet(0x80, &[vec![0xAA; 5], obu(FRAME, Some((1, 1)), 3)], true)).unwrap();
         assert_eq!(got.layer, Some((1, 1)));
+    }
+
+    #[test]
+    fn sixteen_elements_are_looked_at() {
+        let sequence_after = |count: usize| {
+            let mut elements = vec![obu(METADATA, None, 2); count];
+            elements.push(obu(SEQUENCE_HEADER, None, 10));
+            elements.push(obu(FRAME, None, 10));
+            parse(&packet(0, &elements, false)).unwrap().sequence_header
+        };
+        assert!(sequence_after(MAX_ELEMENTS - 1));
+        assert!(!sequence_after(MAX_ELEMENTS));
     }
 
     #[test]

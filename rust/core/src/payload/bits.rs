@@ -170,7 +170,8 @@ mod tests {
             prop_assert_eq!(len, total.div_ceil(8));
             let mut reader = BitReader::new(&room[..len]);
             for &(value, width) in &fields {
-                prop_assert_eq!(reader.bits(width), Some(u32::try_from(u64::from(value) & ((1 << width) - 1)).unwrap()));
+                let low = u64::from(value) & ((1 << width) - 1);
+                prop_assert_eq!(reader.bits(width).map(u64::from), Some(low));
             }
             prop_assert!(reader.remaining() < 8);
         }

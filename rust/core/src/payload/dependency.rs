@@ -45,7 +45,8 @@ impl LayerSet {
         (0..32_u8).filter(move |bit| self.0 >> bit & 1 != 0).map(|bit| (bit / 8, bit % 8))
     }
 
-    /// The best layer in the set that is at most `spatial` and `temporal`: the highest spatial, then the highest temporal.
+    /// The best layer in the set that is at most `spatial` and `temporal`: the highest spatial, then the highest
+    /// temporal.
     pub fn best_within(self, spatial: u8, temporal: u8) -> Option<(u8, u8)> {
         self.iter().rev().find(|&(s, t)| s <= spatial && t <= temporal)
     }
@@ -130,8 +131,9 @@ struct Seen {
 
 /// Reads one packet's descriptor with and into the stream's history; none if it is malformed.
 pub(super) fn read(history: &mut Option<Box<History>>, descriptor: &[u8], timestamp: u32) -> Option<Reading> {
-    let header = Header::parse(descriptor)?;
-    if let Some(structure) = &header.structure {
+    let mut structure = None;
+    let header = Header::parse(descriptor, &mut structure)?;
+    if let Some(structure) = &structure {
         // A structure whose own packet cannot be read with it is not worth keeping.
         header.frame(structure)?;
         match history {
@@ -183,7 +185,8 @@ impl History {
 
     /// The active decode targets of the newest sequence.
     pub(super) fn active_targets(&self) -> ActiveTargets {
-        ActiveTargets { mask: self.current.active, count: self.decode_targets().count() }
+        let count = self.decode_targets().count();
+        ActiveTargets { mask: self.current.active & u32::MAX >> (32 - count), count }
     }
 
     /// The size of each spatial layer of the newest sequence, where sizes are sent.
@@ -212,7 +215,8 @@ impl History {
         if !overtook {
             self.newest = from;
         }
-        // Nothing refers back across the start of a sequence; what is numbered after it was read with an older structure.
+        // Nothing refers back across the start of a sequence; what is numbered after it was read with an older
+        // structure.
         self.frames = [None; REMEMBERED];
     }
 
@@ -241,11 +245,11 @@ impl History {
         slot.as_ref().filter(|seen| seen.frame_number == wanted)
     }
 
-    /// Whether a decoder of the lower temporal layers can follow this frame: all it refers to is in the base layer, or in
-    /// the same picture's lower spatial layers, which start together with it.
+    /// Whether a decoder of the lower temporal layers can follow this frame: all it refers to is in the base layer, or
+    /// in the same picture's lower spatial layers, which start together with it.
     ///
-    /// The indications cannot answer this: in L1T3 the top layer's frames are merely discardable, and the switch is told by
-    /// the base frame before them (see [`Dependency::switch`]).
+    /// The indications cannot answer this: in L1T3 the top layer's frames are merely discardable, and the switch is
+    /// told by the base frame before them (see [`Dependency::switch`]).
     fn is_temporal_switch(&self, header: &Header<'_>, frame: &Frame, timestamp: u32) -> bool {
         frame.references.as_slice().iter().all(|&difference| {
             self.referred(header.frame_number, difference)
@@ -253,11 +257,11 @@ impl History {
         })
     }
 
-    /// Whether a decoder of the lower spatial layers can follow this frame's layer from here on: a switch for a target of
-    /// this layer, predicted from lower spatial layers only.
+    /// Whether a decoder of the lower spatial layers can follow this frame's layer from here on: a switch for a target
+    /// of this layer, predicted from lower spatial layers only.
     ///
-    /// The indication alone promises something only to those who can decode the frame, and in L3T3 every base frame of an
-    /// upper layer has it.
+    /// The indication alone promises something only to those who can decode the frame, and in L3T3 every base frame of
+    /// an upper layer has it.
     fn is_spatial_switch(&self, header: &Header<'_>, frame: &Frame, dependency: &Dependency) -> bool {
         frame.spatial > 0
             && dependency.switch.iter().any(|(spatial, _)| spatial == frame.spatial)
@@ -319,7 +323,7 @@ impl Sequence {
         Dependency {
             frame_number: header.frame_number,
             decode_targets: targets.count(),
-            has_structure: header.structure.is_some(),
+            has_structure: header.has_structure,
             offered,
             present,
             switch,

@@ -1,7 +1,8 @@
-//! The dependency descriptor header extension (AV1 RTP payload specification, appendix A): read in full, rewritten in part.
+//! The dependency descriptor header extension (AV1 RTP payload specification, appendix A): read in full, rewritten in
+//! part.
 //!
-//! One packet's bytes only. The template structure comes with the first packet of a coded video sequence and is needed for
-//! all that follow; remembering it is the work of [`super::dependency`].
+//! One packet's bytes only. The template structure comes with the first packet of a coded video sequence and is needed
+//! for all that follow; remembering it is the work of [`super::dependency`].
 
 use super::Resolution;
 use super::bits::{BitReader, BitWriter};
@@ -325,8 +326,8 @@ pub struct Header<'a> {
     pub template_id: u8,
     /// `frame_number`, in decoding order, over all layers.
     pub frame_number: u16,
-    /// The structure that starts with this packet.
-    pub structure: Option<Structure>,
+    /// A structure starts with this packet.
+    pub has_structure: bool,
     flags: Flags,
     rest: BitReader<'a>,
 }
@@ -358,28 +359,32 @@ pub struct Frame {
 }
 
 impl<'a> Header<'a> {
-    /// Reads a descriptor up to the end of its structure; none if it is cut off or a structure goes beyond a limit.
-    pub fn parse(descriptor: &'a [u8]) -> Option<Self> {
+    /// Reads a descriptor up to the end of its structure, and that into `structure`, which is none afterwards if the
+    /// packet brings none. None if the descriptor is cut off or its structure goes beyond a limit.
+    ///
+    /// The structure has its own place because it is 2.7 kB: handing it back would copy that much for every packet.
+    pub fn parse(descriptor: &'a [u8], structure: &mut Option<Structure>) -> Option<Self> {
+        *structure = None;
         let mut reader = BitReader::new(descriptor);
         let mut header = Self {
             start_of_frame: reader.flag()?,
             end_of_frame: reader.flag()?,
             template_id: reader.bits8(6)?,
             frame_number: reader.bits16(16)?,
-            structure: None,
+            has_structure: false,
             flags: Flags::default(),
             rest: reader,
         };
         if reader.remaining() > 0 {
-            let has_structure = reader.flag()?;
+            header.has_structure = reader.flag()?;
             header.flags = Flags {
                 active_targets: reader.flag()?,
                 custom_indications: reader.flag()?,
                 custom_references: reader.flag()?,
                 custom_chains: reader.flag()?,
             };
-            if has_structure {
-                header.structure = Some(Structure::read(&mut reader)?);
+            if header.has_structure {
+                *structure = Some(Structure::read(&mut reader)?);
             }
             header.rest = reader;
         }
@@ -388,7 +393,8 @@ impl<'a> Header<'a> {
 
     /// Reads on with the structure that holds for this packet, its own if it brought one.
     ///
-    /// None if the descriptor is cut off, lists too many references, or names a template that the structure does not have.
+    /// None if the descriptor is cut off, lists too many references, or names a template that the structure does not
+    /// have.
     pub fn frame(&self, structure: &Structure) -> Option<Frame> {
         let mut reader = self.rest;
         let template = structure.template(self.template_id)?;
@@ -430,8 +436,8 @@ fn read_references(reader: &mut BitReader<'_>) -> Option<References> {
 
 /// Adds `offset` to the frame number of a copy of a descriptor, wrapping; a slice under three bytes stays as it is.
 ///
-/// References are differences, so one offset per source keeps a subscriber's numbers continuous over a switch, and frames
-/// left out leave holes that its decoder expects.
+/// References are differences, so one offset per source keeps a subscriber's numbers continuous over a switch, and
+/// frames left out leave holes that its decoder expects.
 pub fn shift_frame_number(copy: &mut [u8], offset: u16) {
     if let Some([high, low]) = copy.get_mut(FRAME_NUMBER) {
         [*high, *low] = u16::from_be_bytes([*high, *low]).wrapping_add(offset).to_be_bytes();
@@ -441,9 +447,9 @@ pub fn shift_frame_number(copy: &mut [u8], offset: u16) {
 /// Writes a subscriber's copy of `descriptor` to `out`: the frame number shifted by `offset`, wrapping, and the active
 /// decode targets replaced, where given. Returns how many bytes were written.
 ///
-/// With `active`, a descriptor of three bytes gets the extended fields, 5 + count bits, and one that had no mask yet grows
-/// by as much; a structure in it decides the width of the mask. None if `descriptor` does not parse or `out` is too short:
-/// `descriptor.len() + 5` is always enough.
+/// With `active`, a descriptor of three bytes gets the extended fields, 5 + count bits, and one that had no mask yet
+/// grows by as much; a structure in it decides the width of the mask. None if `descriptor` does not parse or `out` is
+/// too short: `descriptor.len() + 5` is always enough.
 pub fn write(descriptor: &[u8], offset: u16, active: Option<ActiveTargets>, out: &mut [u8]) -> Option<usize> {
     let Some(active) = active else {
         if descriptor.len() * 8 < MANDATORY_BITS {
@@ -454,8 +460,9 @@ pub fn write(descriptor: &[u8], offset: u16, active: Option<ActiveTargets>, out:
         shift_frame_number(copy, offset);
         return Some(descriptor.len());
     };
-    let header = Header::parse(descriptor)?;
-    let count = header.structure.as_ref().map_or(active.count, |s| s.targets.count);
+    let mut structure = None;
+    let header = Header::parse(descriptor, &mut structure)?;
+    let count = structure.map_or(active.count, |s| s.targets.count);
     let width = u32::from(count);
     let mut writer = BitWriter::new(out);
     let mut reader = BitReader::new(descriptor);
@@ -463,8 +470,7 @@ pub fn write(descriptor: &[u8], offset: u16, active: Option<ActiveTargets>, out:
     writer.bits(u32::from(header.frame_number.wrapping_add(offset)), 16)?;
     reader.bits(16)?;
     let custom = header.flags;
-    let flags =
-        [header.structure.is_some(), true, custom.custom_indications, custom.custom_references, custom.custom_chains];
+    let flags = [header.has_structure, true, custom.custom_indications, custom.custom_references, custom.custom_chains];
     for flag in flags {
         writer.bits(u32::from(flag), 1)?;
     }

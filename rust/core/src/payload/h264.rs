@@ -1,7 +1,7 @@
 //! The H.264 payload format (RFC 6184), packetization modes 0 and 1: single NAL units, STAP-A, FU-A.
 //!
-//! Only NAL unit headers are read: what is behind them may be encrypted end to end. The format knows no temporal layers;
-//! those come with the dependency descriptor.
+//! Only NAL unit headers are read: what is behind them may be encrypted end to end. The format knows no temporal
+//! layers; those come with the dependency descriptor.
 
 pub use super::nal::Units;
 

@@ -1,5 +1,5 @@
-//! The H.265 payload format (RFC 7798), without DONL fields (`sprop-max-don-diff` of 0, as all WebRTC endpoints have it):
-//! single NAL units, aggregation packets, fragmentation units.
+//! The H.265 payload format (RFC 7798), without DONL fields (`sprop-max-don-diff` of 0, as all WebRTC endpoints have
+//! it): single NAL units, aggregation packets, fragmentation units.
 //!
 //! Only NAL unit headers are read: what is behind them may be encrypted end to end.
 

@@ -1,8 +1,9 @@
-//! Payload formats: what a packet says about its frame, read once on arrival; what a subscriber's copy must say instead.
+//! Payload formats: what a packet says about its frame, read once on arrival; what a subscriber's copy must say
+//! instead.
 //!
-//! A file per format parses bytes and remembers nothing; [`Reader`] holds what one incoming stream must remember between
-//! packets. The dependency descriptor is a header extension, but it answers the same questions, for any video codec and
-//! even where the payload is encrypted end to end, so it lives here and goes first.
+//! A file per format parses bytes and remembers nothing; [`Reader`] holds what one incoming stream must remember
+//! between packets. The dependency descriptor is a header extension, but it answers the same questions, for any video
+//! codec and even where the payload is encrypted end to end, so it lives here and goes first.
 
 pub mod av1;
 pub mod bits;
@@ -22,7 +23,8 @@ pub use dependency::{Dependency, LayerSet};
 pub use patch::{Patch, PictureId};
 pub use reader::Reader;
 
-/// A codec this core can read. Anything else is forwarded as [`Codec::Opaque`]: no layers, every packet a possible start.
+/// A codec this core can read. Anything else is forwarded as [`Codec::Opaque`]: no layers, every packet a possible
+/// start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// RFC 7741.
@@ -44,7 +46,8 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The codec of a media type such as `video/VP8`, letter case ignored (RFC 6838 §4.2); [`Codec::Opaque`] if unknown.
+    /// The codec of a media type such as `video/VP8`, letter case ignored (RFC 6838 §4.2); [`Codec::Opaque`] if
+    /// unknown.
     pub fn from_mime(mime: &str) -> Self {
         const KNOWN: [(&str, Codec); 7] = [
             ("video/vp8", Codec::Vp8),
@@ -76,7 +79,8 @@ impl Codec {
 pub struct Descriptor {
     /// First packet of its frame (of its spatial layer's frame, where one picture has several).
     ///
-    /// H.264 and H.265 may say it twice in a keyframe: at an access unit delimiter, and at the parameter sets behind it.
+    /// H.264 and H.265 may say it twice in a keyframe: at an access unit delimiter, and at the parameter sets behind
+    /// it.
     pub frame_start: bool,
     /// Last packet of its frame (of its spatial layer's frame).
     pub frame_end: bool,

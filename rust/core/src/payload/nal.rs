@@ -24,9 +24,9 @@ pub(super) const fn is_seen(timestamp: u32, newest: u32) -> bool {
 
 /// Where frames start in a stream of NAL units.
 ///
-/// The first packet with a new timestamp starts a frame. Not so in a keyframe: if its parameter sets are lost and come as
-/// a retransmission, starting a subscriber at the picture behind them gives it nothing to decode. So in a stream that
-/// carries parameter sets in band, a keyframe starts at them, whenever they come.
+/// The first packet with a new timestamp starts a frame. Not so in a keyframe: if its parameter sets are lost and come
+/// as a retransmission, starting a subscriber at the picture behind them gives it nothing to decode. So in a stream
+/// that carries parameter sets in band, a keyframe starts at them, whenever they come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FrameStarts {
     newest: Option<u32>,

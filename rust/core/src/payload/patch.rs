@@ -1,7 +1,8 @@
 //! Overwriting a payload format's numbers in a subscriber's copy, without moving a byte.
 //!
-//! A picture id that takes two bytes keeps two, one that takes one byte keeps one, a field that is not there stays away:
-//! so the sealing code copies only the first [`head_len`] bytes, patches them, and encrypts the rest from where it lies.
+//! A picture id that takes two bytes keeps two, one that takes one byte keeps one, a field that is not there stays
+//! away: so the sealing code copies only the first [`head_len`] bytes, patches them, and encrypts the rest from where
+//! it lies.
 
 use super::Detail;
 
@@ -255,7 +256,8 @@ pub(super) mod tests {
             if let Some(payload) = vp8::parse(&bytes) {
                 let mut head = bytes.clone();
                 head.truncate(cut);
-                Patch::Vp8 { picture_id: id, tl0_pic_idx: 1, key_idx: 2 }.apply(&Detail::Vp8(payload.numbers), &mut head);
+                let patch = Patch::Vp8 { picture_id: id, tl0_pic_idx: 1, key_idx: 2 };
+                patch.apply(&Detail::Vp8(payload.numbers), &mut head);
                 prop_assert_eq!(head.len(), cut.min(bytes.len()));
             }
         }

@@ -8,8 +8,8 @@ use crate::drop::Drop;
 
 /// Reads the payloads of one incoming stream (one encoding): holds what must be remembered between packets.
 ///
-/// Packets may come reordered or not at all; each gets the best answer that can be given without waiting, and where that is
-/// not certain, one that makes a subscriber wait for the next keyframe rather than start at the wrong packet.
+/// Packets may come reordered or not at all; each gets the best answer that can be given without waiting, and where
+/// that is not certain, one that makes a subscriber wait for the next keyframe rather than start at the wrong packet.
 #[derive(Clone, Debug)]
 pub struct Reader {
     codec: Codec,
@@ -53,9 +53,9 @@ impl Reader {
 
     /// Reads one packet: its payload without padding, its marker bit and timestamp, and its dependency descriptor.
     ///
-    /// Of any codec that is not audio, the descriptor goes first: it is never encrypted end to end. The payload is then only
-    /// asked for the numbers in [`Descriptor::detail`]. If the structure that the descriptor needs is lost, the payload
-    /// answers; the start and end of the frame still come from the descriptor.
+    /// Of any codec that is not audio, the descriptor goes first: it is never encrypted end to end. The payload is then
+    /// only asked for the numbers in [`Descriptor::detail`]. If the structure that the descriptor needs is lost, the
+    /// payload answers; the start and end of the frame still come from the descriptor.
     ///
     /// Fails with [`Drop::BadPayload`] if the descriptor or the payload is cut off, empty, or beyond a limit.
     pub fn read(
@@ -84,8 +84,8 @@ impl Reader {
         }
     }
 
-    /// The size of the pictures of a spatial layer, as last told by a keyframe in the clear (VP8), a scalability structure
-    /// (VP9) or a dependency descriptor; none if nobody told.
+    /// The size of the pictures of a spatial layer, as last told by a keyframe in the clear (VP8), a scalability
+    /// structure (VP9) or a dependency descriptor; none if nobody told.
     pub fn resolution(&self, spatial: u8) -> Option<Resolution> {
         let spatial = usize::from(spatial);
         let told = self.history.as_ref().and_then(|history| history.resolutions());
@@ -111,7 +111,11 @@ impl Reader {
                 self.note_size(payload.resolution);
                 Detail::Vp8(payload.numbers)
             }
-            Codec::Vp9 => Detail::Vp9(vp9::parse(payload)?.numbers),
+            Codec::Vp9 => {
+                let payload = vp9::parse(payload)?;
+                self.note_sizes(payload.structure);
+                Detail::Vp9(payload.numbers)
+            }
             _ => Detail::None,
         })
     }
@@ -123,7 +127,8 @@ impl Reader {
             Codec::Av1 => self.read_av1(av1::parse(payload)?, marker, timestamp),
             Codec::H264 => self.read_nal(h264::parse(payload)?, marker, timestamp),
             Codec::H265 => self.read_nal(h265::parse(payload)?, marker, timestamp),
-            // End-to-end encryption leaves Opus one clear byte and RED not even that, so there is nothing to check here.
+            // End-to-end encryption leaves Opus one clear byte and RED not even that, so there is nothing to check
+            // here.
             Codec::Opus | Codec::Red => return (!payload.is_empty()).then_some(Descriptor::OPAQUE),
             Codec::Opaque => return Some(Descriptor::OPAQUE),
         }
@@ -145,9 +150,7 @@ impl Reader {
     }
 
     fn read_vp9(&mut self, payload: &vp9::Payload) -> Descriptor {
-        if let Some(sizes) = payload.structure.and_then(|structure| structure.resolutions) {
-            self.sizes = sizes;
-        }
+        self.note_sizes(payload.structure);
         let keyframe = payload.is_keyframe();
         let spatial = payload.layer.map_or(0, |layer| layer.spatial);
         Descriptor {
@@ -214,6 +217,12 @@ impl Reader {
     fn note_size(&mut self, resolution: Option<Resolution>) {
         if let (Some(resolution), Some(size)) = (resolution, self.sizes.first_mut()) {
             *size = resolution;
+        }
+    }
+
+    fn note_sizes(&mut self, structure: Option<vp9::Structure>) {
+        if let Some(sizes) = structure.and_then(|structure| structure.resolutions) {
+            self.sizes = sizes;
         }
     }
 }

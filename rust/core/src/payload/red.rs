@@ -5,7 +5,8 @@ use core::ops::Range;
 use super::bits::BitWriter;
 use crate::units::Pt;
 
-/// Blocks in one packet, the primary included. Browsers send two or three; every one costs the sender its bandwidth again.
+/// Blocks in one packet, the primary included. Browsers send two or three; every one costs the sender its bandwidth
+/// again.
 pub const MAX_BLOCKS: usize = 16;
 /// The farthest that a redundant block can lie back, in timestamp units (14 bits): 341 ms of Opus.
 pub const MAX_OFFSET: u32 = (1 << 14) - 1;
@@ -35,8 +36,8 @@ pub struct Blocks<'a> {
     primary: Block,
 }
 
-/// Walks the block headers of a RED payload; none if one is cut off, the data is shorter than they say, or there are more
-/// than [`MAX_BLOCKS`].
+/// Walks the block headers of a RED payload; none if one is cut off, the data is shorter than they say, or there are
+/// more than [`MAX_BLOCKS`].
 pub fn parse(payload: &[u8]) -> Option<Blocks<'_>> {
     let (mut header, mut redundant_len) = (0, 0);
     for _ in 0..MAX_BLOCKS {

@@ -76,8 +76,8 @@ pub fn parse(payload: &[u8]) -> Option<Payload> {
 
 /// The size in a keyframe's header (RFC 6386 §9.1); none if this is no keyframe.
 ///
-/// The start code is asked for although the P bit alone would do: of a frame that is encrypted end to end from its first
-/// byte, every second one would read as a keyframe.
+/// The start code is asked for although the P bit alone would do: of a frame that is encrypted end to end from its
+/// first byte, every second one would read as a keyframe.
 fn keyframe_resolution(frame: &[u8]) -> Option<Resolution> {
     let &[tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1] = frame.first_chunk::<10>()? else { return None };
     // The upper two bits of each are a scaling hint.
@@ -215,7 +215,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(numbers in any_numbers(), layer in prop::option::of((0_u8..4, any::<bool>())), start: bool) {
+        fn what_is_written_is_read(
+            numbers in any_numbers(), layer in prop::option::of((0_u8..4, any::<bool>())), start: bool,
+        ) {
             let packet = write(numbers, layer, start);
             let got = parse(&packet).unwrap();
             prop_assert_eq!(got.numbers, numbers);

@@ -165,14 +165,19 @@ pub(crate) fn l1t3(offset: u8) -> Text {
     }
 }
 
+fn read_header(bytes: &[u8]) -> Option<(Header<'_>, Option<Structure>)> {
+    let mut structure = None;
+    Some((Header::parse(bytes, &mut structure)?, structure))
+}
+
 fn parsed(text: &Text) -> Structure {
     let packet = Packet { start: true, template_id: text.offset, structure: Some(text.clone()), ..Packet::default() };
-    Header::parse(&packet.write()).unwrap().structure.unwrap()
+    read_header(&packet.write()).unwrap().1.unwrap()
 }
 
 /// The structure as it comes out of a packet, if it does.
 fn read_structure(text: Text) -> Option<Structure> {
-    Header::parse(&Packet { structure: Some(text), ..Packet::default() }.write())?.structure
+    read_header(&Packet { structure: Some(text), ..Packet::default() }.write())?.1
 }
 
 fn letters(indications: Indications, targets: u8) -> String {
@@ -188,12 +193,12 @@ fn letters(indications: Indications, targets: u8) -> String {
 
 #[test]
 fn three_bytes_are_a_whole_descriptor() {
-    let header = Header::parse(&[0x80 | 5, 0x12, 0x34]).unwrap();
-    assert!(header.start_of_frame && !header.end_of_frame && header.structure.is_none());
+    let (header, structure) = read_header(&[0x85, 0x12, 0x34]).unwrap();
+    assert!(header.start_of_frame && !header.end_of_frame && !header.has_structure && structure.is_none());
     assert_eq!((header.template_id, header.frame_number), (5, 0x1234));
-    let end = Header::parse(&[0x40, 0, 0]).unwrap();
+    let (end, _) = read_header(&[0x40, 0, 0]).unwrap();
     assert!(!end.start_of_frame && end.end_of_frame);
-    assert!(Header::parse(&[0x80, 0x12]).is_none());
+    assert!(read_header(&[0x80, 0x12]).is_none());
 }
 
 /// A structure of one layer, laid out by hand: no chains, one target, one template.
@@ -206,8 +211,8 @@ fn the_smallest_structure_bit_by_bit() {
         0b1110_0000, // 111; dt_cnt_minus_one 00000
         0b1110_0000, // next_layer_idc 3, DTI S (2), no fdiff, chain_cnt 0 in one bit, no resolutions, padding
     ];
-    let header = Header::parse(&bytes).unwrap();
-    let structure = header.structure.unwrap();
+    let (header, structure) = read_header(&bytes).unwrap();
+    let structure = structure.unwrap();
     assert_eq!((structure.templates().len(), structure.chain_count()), (1, 0));
     assert_eq!(structure.decode_targets().as_slice(), [(0, 0)]);
     let frame = header.frame(&structure).unwrap();
@@ -223,11 +228,11 @@ fn templates_fill_in_what_the_packet_leaves_out() {
     assert_eq!(structure.resolutions(), Some(&[Resolution { width: 1280, height: 720 }][..]));
     assert_eq!(structure.protected_by(), [0, 0, 0]);
     // Ids wrap at 64: the third template has id 0.
-    let frame = Header::parse(&[0xC0, 0, 9]).unwrap().frame(&structure).unwrap();
+    let frame = read_header(&[0xC0, 0, 9]).unwrap().0.frame(&structure).unwrap();
     assert_eq!((frame.spatial, frame.temporal), (0, 1));
     assert_eq!(letters(frame.indications, 3), "-DS");
     assert_eq!((frame.references.as_slice(), frame.chains.as_slice()), (&[2][..], &[2][..]));
-    assert!(Header::parse(&[0xC3, 0, 9]).unwrap().frame(&structure).is_none(), "a sixth template");
+    assert!(read_header(&[0xC3, 0, 9]).unwrap().0.frame(&structure).is_none(), "a sixth template");
 }
 
 #[test]
@@ -241,7 +246,7 @@ fn custom_fields_go_before_the_template() {
         chains: Some(vec![255]),
         ..Packet::default()
     };
-    let frame = Header::parse(&packet.write()).unwrap().frame(&structure).unwrap();
+    let frame = read_header(&packet.write()).unwrap().0.frame(&structure).unwrap();
     assert_eq!(letters(frame.indications, 3), "RD-");
     assert_eq!(frame.references.as_slice(), [16, 17, 256, 257, 4096]);
     assert_eq!((frame.chains.as_slice(), frame.active), (&[255][..], Some(0b011)));
@@ -252,7 +257,7 @@ fn sixteen_references_are_read_and_seventeen_are_not() {
     let structure = parsed(&l1t3(0));
     let frame = |count: usize| {
         let packet = Packet { fdiffs: Some(vec![1; count]), ..Packet::default() };
-        Header::parse(&packet.write()).unwrap().frame(&structure)
+        read_header(&packet.write()).unwrap().0.frame(&structure)
     };
     assert_eq!(frame(MAX_REFERENCES).unwrap().references.as_slice().len(), MAX_REFERENCES);
     assert!(frame(MAX_REFERENCES + 1).is_none());
@@ -292,8 +297,8 @@ fn what_is_cut_off_is_refused_at_every_length() {
     };
     let bytes = packet.write();
     let read = |bytes: &[u8]| {
-        let header = Header::parse(bytes)?;
-        header.frame(&header.structure?)
+        let (header, structure) = read_header(bytes)?;
+        header.frame(&structure?)
     };
     for len in 0..bytes.len() {
         assert_eq!(read(&bytes[..len]), None, "{len}");
@@ -335,10 +340,18 @@ fn a_mask_of_the_publisher_is_replaced_where_it_lies() {
 }
 
 prop_compose! {
+    fn any_dtis(targets: usize)(letters in prop::collection::vec(prop::sample::select(vec!['-', 'D', 'S', 'R']), targets))
+        -> String
+    {
+        letters.into_iter().collect()
+    }
+}
+
+prop_compose! {
     fn any_text()(targets in 1_usize..=32, templates in 1_usize..=12)(
         offset in 0_u8..64,
         steps in prop::collection::vec(prop::sample::select(vec![0_u8, 0, 1, 1, 2]), templates),
-        dtis in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!['-', 'D', 'S', 'R']), targets), templates),
+        dtis in prop::collection::vec(any_dtis(targets), templates),
         fdiffs in prop::collection::vec(prop::collection::vec(1_u16..=16, 0..5), templates),
         chains in 0..=targets,
         chain_seed in prop::collection::vec(0_u8..16, 32 * 12),
@@ -354,7 +367,7 @@ prop_compose! {
                 _ => {}
             }
             let diffs = chain_seed[i * 32..i * 32 + chains].to_vec();
-            all.push((spatial, temporal, dtis[i].iter().collect(), fdiffs[i].clone(), diffs));
+            all.push((spatial, temporal, dtis[i].clone(), fdiffs[i].clone(), diffs));
         }
         let protected_by = match u8::try_from(chains).unwrap() {
             0 => vec![],
@@ -367,9 +380,12 @@ prop_compose! {
 
 prop_compose! {
     fn any_packet()(text in any_text())(
-        which in 0..text.templates.len(), flags in any::<(bool, bool)>(), frame_number in any::<u16>(), with_structure in any::<bool>(),
+        which in 0..text.templates.len(),
+        flags in any::<(bool, bool)>(),
+        frame_number in any::<u16>(),
+        with_structure in any::<bool>(),
         active in prop::option::of(any::<u32>()),
-        dtis in prop::option::of(prop::collection::vec(prop::sample::select(vec!['-', 'D', 'S', 'R']), text.targets())),
+        dtis in prop::option::of(any_dtis(text.targets())),
         fdiffs in prop::option::of(prop::collection::vec(1_u16..=4096, 0..=16)),
         chains in prop::option::of(prop::collection::vec(any::<u8>(), text.templates[0].4.len())),
         text in Just(text),
@@ -382,7 +398,7 @@ prop_compose! {
             frame_number,
             structure: with_structure.then(|| text.clone()),
             active: active.map(|mask| (u32::try_from(u64::from(mask) & ((1 << width) - 1)).unwrap(), width)),
-            dtis: dtis.map(|letters| letters.into_iter().collect()),
+            dtis,
             fdiffs,
             chains,
         };
@@ -395,10 +411,10 @@ proptest! {
     fn what_is_written_is_read((text, packet) in any_packet()) {
         let structure = parsed(&text);
         let bytes = packet.write();
-        let header = Header::parse(&bytes).unwrap();
+        let (header, read) = read_header(&bytes).unwrap();
         prop_assert_eq!((header.start_of_frame, header.end_of_frame), (packet.start, packet.end));
         prop_assert_eq!((header.template_id, header.frame_number), (packet.template_id, packet.frame_number));
-        prop_assert_eq!(header.structure, packet.structure.is_some().then_some(structure));
+        prop_assert_eq!(read, packet.structure.is_some().then_some(structure));
         prop_assert_eq!(structure.protected_by(), &text.protected_by[..]);
         prop_assert_eq!(structure.resolutions().map_or(0, <[_]>::len), text.resolutions.len());
         for size in structure.resolutions().unwrap_or(&[]) {
@@ -444,8 +460,8 @@ proptest! {
             *flags |= 0x80;
         }
         let known = parsed(&l1t3(0));
-        if let Some(header) = Header::parse(&bytes) {
-            header.frame(header.structure.as_ref().unwrap_or(&known));
+        if let Some((header, structure)) = read_header(&bytes) {
+            header.frame(structure.as_ref().unwrap_or(&known));
         }
         let mut out = [0; 300];
         for active in [None, Some(ActiveTargets { mask: 5, count: 32 })] {
