@@ -47,6 +47,7 @@ pub(crate) fn sender(track: &Bound<'_, PyAny>) -> Result<SenderParameters, Error
         ssrc: Ssrc(track.getattr("ssrc")?.extract()?),
         rtx_ssrc: track.getattr("rtx_ssrc")?.extract::<Option<u32>>()?.map(Ssrc),
         extensions: extensions_of(track)?,
+        cname: track.getattr("cname")?.extract()?,
     })
 }
 
@@ -114,6 +115,7 @@ fn codecs_of(track: &Bound<'_, PyAny>) -> Result<Vec<CodecParameters>, Error> {
             codec: Codec::from_mime(&mime),
             payload_type: payload_type(codec.getattr("payload_type")?.extract()?)?,
             clock_rate: codec.getattr("clock_rate")?.extract()?,
+            format: format_of(&mime, &codec)?,
             rtx: codec.getattr("rtx")?.extract::<Option<u8>>()?.map(payload_type).transpose()?,
             nack: has("nack"),
             pli: has("nack pli"),
@@ -125,6 +127,32 @@ fn codecs_of(track: &Bound<'_, PyAny>) -> Result<Vec<CodecParameters>, Error> {
         return Err(Error::Parameters("a track needs at least one codec".into()));
     }
     Ok(codecs)
+}
+
+/// A digest of what makes two payload types one bitstream: clock, channels, and the parameters that a decoder must know.
+fn format_of(mime: &str, codec: &Bound<'_, PyAny>) -> Result<u64, Error> {
+    let mime = mime.to_ascii_lowercase();
+    let fmtp: String = codec.getattr("fmtp")?.extract()?;
+    let value = |name: &str, default: &str| {
+        let found = fmtp.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name);
+        found.map_or(default, |(_, value)| value.trim()).to_ascii_lowercase()
+    };
+    let profile = match mime.as_str() {
+        // The level may differ between the ends, the profile and the constraints may not (RFC 6184 §8.2.2).
+        "video/h264" => {
+            let level_id = value("profile-level-id", "42000a");
+            format!("{}/{}", level_id.get(..4).unwrap_or(""), value("packetization-mode", "0"))
+        }
+        "video/vp9" => value("profile-id", "0"),
+        "video/av1" => value("profile", "0"),
+        "video/h265" => value("profile-id", "1"),
+        _ => String::new(),
+    };
+    let clock_rate: u32 = codec.getattr("clock_rate")?.extract()?;
+    let channels: Option<u8> = codec.getattr("channels")?.extract()?;
+    // FNV-1a: short strings, the same on every worker.
+    let text = format!("{mime}/{clock_rate}/{}/{profile}", channels.unwrap_or(1));
+    Ok(text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)))
 }
 
 fn payload_type(number: u8) -> Result<Pt, Error> {

@@ -23,10 +23,11 @@ pub use self::keyframe::{KeyframeRequest, KeyframeRequests};
 pub use self::nack::NackList;
 pub use self::report::{ReportTimer, RoundTrip};
 pub use self::sequence::Order;
-pub use self::stream::{ReceptionReport, Stream, StreamTotals};
+pub use self::stream::{Stream, StreamTotals};
 
 use crate::drop::Drop;
 use crate::parameters::{CodecParameters, Kind, ReceiverParameters};
+use crate::rtcp::ReportBlock;
 use crate::rtp::Header;
 use crate::time::Time;
 use crate::units::{Bitrate, SeqNo, Ssrc};
@@ -242,7 +243,7 @@ impl Receiver {
     /// Writes the report blocks of all streams heard since the last report into `out`, and says how many.
     ///
     /// What does not fit is in the next report. Six always fit.
-    pub fn report(&mut self, now: Time, out: &mut [ReceptionReport]) -> usize {
+    pub fn report(&mut self, now: Time, out: &mut [ReportBlock]) -> usize {
         let mut slots = out.iter_mut();
         let mut count = 0;
         for stream in self.encodings.iter_mut().flat_map(|encoding| [&mut encoding.media, &mut encoding.rtx]) {

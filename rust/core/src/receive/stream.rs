@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::rtcp::ReportBlock;
 use crate::rtp::clock::{ClockMap, ntp_middle, ticks_at};
 use super::rate::Rate;
 use super::sequence::{Order, Received, Sequence};
@@ -12,25 +13,6 @@ use crate::units::{Bitrate, SeqNo, Ssrc};
 
 /// A jump of transit time by more seconds than this is a new timestamp base, not jitter.
 const MAX_JITTER_SECS: u32 = 5;
-
-/// What a report block of a receiver report says (RFC 3550 §6.4.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReceptionReport {
-    /// The source that is reported on.
-    pub ssrc: Ssrc,
-    /// Lost since the report before, in 256ths.
-    pub fraction_lost: u8,
-    /// Lost since the stream began, within 24 bits signed; below zero where packets were doubled.
-    pub cumulative_lost: i32,
-    /// The newest number received, wraps above its 16 bits.
-    pub highest: u32,
-    /// Interarrival jitter in timestamp units.
-    pub jitter: u32,
-    /// The middle of the last sender report's NTP timestamp, 0 before the first.
-    pub last_sr: u32,
-    /// Since that report came, in units of 2^-16 s, 0 before the first.
-    pub delay_since_last_sr: u32,
-}
 
 /// One SSRC of a publisher: an encoding's media, or its retransmissions.
 #[derive(Clone, Debug, Default)]
@@ -167,7 +149,7 @@ impl Stream {
     }
 
     /// The report block for this source; none if nothing came since the last one (RFC 3550 §6.4).
-    pub fn report(&mut self, now: Time) -> Option<ReceptionReport> {
+    pub fn report(&mut self, now: Time) -> Option<ReportBlock> {
         let ssrc = self.ssrc?;
         if self.received == self.received_before {
             return None;
@@ -180,14 +162,14 @@ impl Stream {
             Some(clock) => (ntp_middle(clock.ntp), delay_units(now.since(clock.at))),
             None => (0, 0),
         };
-        Some(ReceptionReport {
+        Some(ReportBlock {
             ssrc,
             fraction_lost,
             cumulative_lost: cumulative_lost(expected, self.received),
-            highest: self.sequence.highest_on_wire(),
+            highest_sequence_number: self.sequence.highest_on_wire(),
             jitter: self.jitter.units(),
-            last_sr,
-            delay_since_last_sr,
+            last_sender_report: last_sr,
+            delay_since_last_sender_report: delay_since_last_sr,
         })
     }
 

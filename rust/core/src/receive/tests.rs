@@ -202,7 +202,7 @@ fn reports_fit_the_room_they_get() {
         let probe = packet(100 + u32::from(encoding), 97, 1, b"");
         assert_eq!(accept(&mut receiver, ms(0), rtx(encoding), &probe), Err(Drop::PaddingOnly));
     }
-    let mut out = [ReceptionReport::default(); 4];
+    let mut out = [ReportBlock::default(); 4];
     assert_eq!(receiver.report(ms(1), &mut out), 4);
     assert_eq!(out.map(|report| report.ssrc.0), [0, 100, 1, 101]);
     assert_eq!(receiver.report(ms(2), &mut out), 2, "the rest is not lost");

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::Router;
 use crate::drop::Drop;
-use crate::receive::{KeyframeRequest, ReceptionReport};
+use crate::receive::KeyframeRequest;
 use crate::rtcp::{self, Full, Writer};
 use crate::time::Time;
 use crate::units::{SeqNo, Ssrc};
@@ -79,15 +79,9 @@ impl Router {
         for &copy in &transport.senders {
             let Some(copy) = self.copies.get_mut(copy as usize) else { continue };
             let Some(report) = copy.sender.as_mut().and_then(|sender| sender.poll_report(now)) else { continue };
-            let info = rtcp::SenderInfo {
-                ntp_time: report.ntp_time,
-                rtp_timestamp: report.rtp_timestamp,
-                packet_count: report.packet_count,
-                octet_count: report.octet_count,
-            };
             let cname = copy.parameters.cname.as_bytes();
             outbox.append(|writer| {
-                rtcp::report::write_sender_report(writer, report.ssrc, &info, &[])?;
+                rtcp::report::write_sender_report(writer, report.ssrc, &report.info, &[])?;
                 rtcp::sdes::write_cname(writer, report.ssrc, cname)
             });
         }
@@ -103,9 +97,8 @@ impl Router {
         for feed in transport.receivers.iter().flatten() {
             let Some(feed) = self.feeds.get_mut(*feed as usize) else { continue };
             let Some(intake) = &mut feed.intake else { continue };
-            let mut receptions = [ReceptionReport::default(); 2 * crate::receive::MAX_ENCODINGS];
-            let count = intake.receiver.report(now, &mut receptions);
-            let blocks = receptions.map(block_of);
+            let mut blocks = [rtcp::ReportBlock::default(); 2 * crate::receive::MAX_ENCODINGS];
+            let count = intake.receiver.report(now, &mut blocks);
             let blocks = blocks.get(..count).unwrap_or(&[]);
             outbox.append(|writer| rtcp::report::write_receiver_report(writer, ssrc, blocks));
         }
@@ -150,17 +143,5 @@ impl Router {
                 outbox.append(|writer| rtcp::transport_cc::write(writer, &head, received.iter().copied()).map(|_| ()));
             }
         }
-    }
-}
-
-fn block_of(report: ReceptionReport) -> rtcp::ReportBlock {
-    rtcp::ReportBlock {
-        ssrc: report.ssrc,
-        fraction_lost: report.fraction_lost,
-        cumulative_lost: report.cumulative_lost,
-        highest_sequence_number: report.highest,
-        jitter: report.jitter,
-        last_sender_report: report.last_sr,
-        delay_since_last_sender_report: report.delay_since_last_sr,
     }
 }

@@ -23,7 +23,8 @@ use core::time::Duration;
 
 pub use cache::{Cache, Entry};
 pub use crate::rtp::ClockMap;
-pub use report::{ReportBlock, SenderReport};
+pub use crate::rtcp::ReportBlock;
+pub use report::SenderReport;
 pub use rewriter::{Link, Rewriter, Rewritten};
 pub use selector::{Decision, Layer, MAX_ENCODINGS, Selector, Shape, SourceId, Stream};
 

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
+use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::ClockMap;
+use crate::rtp::ntp::NtpTime;
 use crate::time::Time;
 use crate::units::Ssrc;
 
@@ -15,34 +17,13 @@ const FIRST_RTT: Duration = Duration::from_millis(100);
 /// A measurement outside this range is a lie or of no use to pace retransmissions.
 const RTT_RANGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// The sender information of a sender report (RFC 3550 §6.4.1).
+/// A sender report about one copy (RFC 3550 §6.4.1), with the publisher's wall clock in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderReport {
     /// The copy's SSRC.
     pub ssrc: Ssrc,
-    /// The publisher's wall clock, 32.32 fixed point.
-    pub ntp: u64,
-    /// The copy's timestamp at that instant.
-    pub rtp: u32,
-    /// Packets sent, retransmissions apart.
-    pub packets: u32,
-    /// Payload octets in them.
-    pub octets: u32,
-}
-
-/// A report block about our copy (RFC 3550 §6.4.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReportBlock {
-    /// Lost since the last block, in 1/256.
-    pub fraction_lost: u8,
-    /// Lost since the start; less than zero with duplicates.
-    pub cumulative_lost: i32,
-    /// Interarrival jitter in timestamp units.
-    pub jitter: u32,
-    /// The middle 32 bits of the last report's wall clock, zero if there was none.
-    pub last_sr: u32,
-    /// The delay since that report arrived, in 1/65536 s.
-    pub delay_since_last_sr: u32,
+    /// What it says.
+    pub info: SenderInfo,
 }
 
 /// Counts what is sent and keeps the reports both ways.
@@ -100,7 +81,13 @@ impl Report {
             *slot = Some((middle(clock.ntp), now));
         }
         self.next_slot = (self.next_slot + 1) % self.sent.len();
-        SenderReport { ssrc, ntp: clock.ntp, rtp: clock.rtp, packets: wrap(self.packets), octets: wrap(self.octets) }
+        let info = SenderInfo {
+            ntp_time: NtpTime(clock.ntp),
+            rtp_timestamp: clock.rtp,
+            packet_count: wrap(self.packets),
+            octet_count: wrap(self.octets),
+        };
+        SenderReport { ssrc, info }
     }
 
     /// Takes in a report block about this copy.
@@ -109,10 +96,10 @@ impl Report {
     /// longer than the time since then is not believed.
     pub fn handle_block(&mut self, now: Time, block: &ReportBlock) {
         self.last_block = *block;
-        let Some(sent_at) = self.sent.iter().flatten().find(|(lsr, _)| *lsr == block.last_sr).map(|(_, at)| *at) else {
+        let Some(sent_at) = self.sent.iter().flatten().find(|(lsr, _)| *lsr == block.last_sender_report).map(|(_, at)| *at) else {
             return;
         };
-        let delay = Duration::from_nanos((u64::from(block.delay_since_last_sr) * 1_000_000_000) >> 16);
+        let delay = Duration::from_nanos((u64::from(block.delay_since_last_sender_report) * 1_000_000_000) >> 16);
         let Some(sample) = now.since(sent_at).checked_sub(delay) else { return };
         let sample = sample.clamp(RTT_RANGE.0, RTT_RANGE.1);
         // An eighth of each new sample, as in RFC 6298 §2.
@@ -164,8 +151,8 @@ mod tests {
         report.build(Time::from_millis(ms), Ssrc(7), clock)
     }
 
-    fn block(last_sr: u32, delay: u32) -> ReportBlock {
-        ReportBlock { last_sr, delay_since_last_sr: delay, ..ReportBlock::default() }
+    fn block(last_sender_report: u32, delay: u32) -> ReportBlock {
+        ReportBlock { last_sender_report, delay_since_last_sender_report: delay, ..ReportBlock::default() }
     }
 
     #[test]

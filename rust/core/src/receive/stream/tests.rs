@@ -34,13 +34,13 @@ fn reports_count_what_the_network_did() {
     // 0..=99 with a quarter missing.
     receive(&mut stream, 0, (0..100).filter(|n| n % 4 != 1));
     let report = stream.report(Time::from_millis(100)).unwrap();
-    assert_eq!((report.fraction_lost, report.cumulative_lost, report.highest), (64, 25, 99));
-    assert_eq!((report.jitter, report.last_sr, report.delay_since_last_sr), (0, 0, 0));
+    assert_eq!((report.fraction_lost, report.cumulative_lost, report.highest_sequence_number), (64, 25, 99));
+    assert_eq!((report.jitter, report.last_sender_report, report.delay_since_last_sender_report), (0, 0, 0));
     assert_eq!(stream.report(Time::from_millis(200)), None, "nothing came since");
     // All of the next hundred, and five of the missing came late by themselves.
     receive(&mut stream, 200, (100..200).chain([1, 5, 9, 13, 17]));
     let report = stream.report(Time::from_millis(400)).unwrap();
-    assert_eq!((report.fraction_lost, report.cumulative_lost, report.highest), (0, 20, 199));
+    assert_eq!((report.fraction_lost, report.cumulative_lost, report.highest_sequence_number), (0, 20, 199));
     // A retransmission repairs for us and not in the report.
     stream.repair(21).unwrap();
     receive(&mut stream, 400, [200]);
@@ -108,7 +108,7 @@ fn the_sender_report_comes_back_with_its_age() {
     receive(&mut stream, 0, [7]);
     stream.handle_sender_report(Time::from_millis(10), RATE, 0x1234_5678_9ABC_DEF0, 4242);
     let report = stream.report(Time::from_millis(510)).unwrap();
-    assert_eq!((report.last_sr, report.delay_since_last_sr), (0x5678_9ABC, 32_768));
+    assert_eq!((report.last_sender_report, report.delay_since_last_sender_report), (0x5678_9ABC, 32_768));
     assert_eq!(stream.clock().map(|clock| (clock.rtp, clock.at)), Some((4242, Time::from_millis(10))));
 }
 
@@ -121,7 +121,7 @@ fn another_ssrc_begins_anew_with_later_numbers() {
     assert_eq!(received, Received { seq: SeqNo(0x3_0000 + 65_002), order: Order::Restart });
     assert_eq!((stream.ssrc(), stream.clock(), stream.totals().restarts), (Some(Ssrc(2)), None, 1));
     let report = stream.report(Time::from_millis(10)).unwrap();
-    assert_eq!((report.ssrc, report.highest, report.cumulative_lost), (Ssrc(2), 65_002, 0));
+    assert_eq!((report.ssrc, report.highest_sequence_number, report.cumulative_lost), (Ssrc(2), 65_002, 0));
     stream.unbind();
     assert_eq!((stream.report(Time::from_millis(11)), stream.highest()), (None, None));
 }
