@@ -81,3 +81,8 @@ fn counter_block(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
     ]);
     (salt ^ (u128::from(ssrc) << 64) ^ (u128::from(index & 0xFFFF_FFFF_FFFF) << 16)).to_be_bytes()
 }
+
+/// Overwrites key bytes with zeroes in a way that the compiler does not leave out.
+pub fn erase(bytes: &mut [u8]) {
+    zeroize::Zeroize::zeroize(bytes);
+}

@@ -11,6 +11,7 @@ pub mod packet;
 pub mod parameters;
 pub mod payload;
 pub mod rtp;
+pub mod srtp;
 pub mod time;
 pub mod units;
 
