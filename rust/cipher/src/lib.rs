@@ -16,9 +16,28 @@
 //! `examples/ratio.rs`, ns per packet with 1100 bytes of payload and 20 of header, 16 keys in turn, on a Xeon with
 //! AVX-512, VAES and SHA-NI (2.3 GHz nominal, shared, so compare within the table only):
 //!
-//! MEASURED
+//! | | ns | × |
+//! |---|--:|--:|
+//! | AES-128-GCM | 175 | 1.00 |
+//! | AES-128-GCM, 5 bytes of head | 194 | 1.11 |
+//! | AES-256-GCM | 202 | 1.16 |
+//! | AES-256-GCM, 5 bytes of head | 214 | 1.23 |
+//! | AES-CM alone | 79 | 0.45 |
+//! | HMAC-SHA1 alone, one by one | 775 | 4.43 |
+//! | HMAC-SHA1 alone, gathered | 234 | 1.34 |
+//! | AES-CM and HMAC-SHA1, one by one | 857 | 4.90 |
+//! | AES-CM and HMAC-SHA1, gathered | 314 | 1.79 |
+//!
+//! AVX2 instead of AVX-512 gathers HMAC-SHA1 in 443 ns, still well below the 775 of SHA-NI one by one, so it is kept for
+//! the CPUs without AVX-512. AWS-LC's own counter mode takes 170 ns.
+//!
+//! How AES-GCM takes `head` and `body` was chosen among (1100 bytes, ns): copy both and seal in place, 227; `head` first
+//! and `body` as the extra input of the same call, 198; `head` filled up from `body` to a whole block first, so that the
+//! extra input begins on a block, 203; a lone `body` as the extra input behind an empty first one, 221, against 191 as the
+//! first. So AES-GCM is at full speed with and without a `head`, needs no unsafe code, and no byte is copied.
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
+#![cfg_attr(test, allow(clippy::cast_possible_truncation))] // of counters, into test data
 
 #[cfg(not(target_arch = "wasm32"))]
 mod hmac;
