@@ -16,9 +16,29 @@
 //! `examples/ratio.rs`, ns per packet with 1100 bytes of payload and 20 of header, 16 keys in turn, on a Xeon with
 //! AVX-512, VAES and SHA-NI (2.3 GHz nominal, shared, so compare within the table only):
 //!
-//! MEASURED
+//! | | ns | × |
+//! |---|--:|--:|
+//! | AES-128-GCM | 175 | 1.00 |
+//! | AES-128-GCM, 5 bytes of head | 194 | 1.11 |
+//! | AES-256-GCM | 202 | 1.16 |
+//! | AES-256-GCM, 5 bytes of head | 214 | 1.23 |
+//! | AES-CM alone | 79 | 0.45 |
+//! | HMAC-SHA1 alone, one by one | 775 | 4.43 |
+//! | HMAC-SHA1 alone, gathered | 234 | 1.34 |
+//! | AES-CM and HMAC-SHA1, one by one | 857 | 4.90 |
+//! | AES-CM and HMAC-SHA1, gathered | 314 | 1.79 |
+//!
+//! AVX2 instead of AVX-512 gathers HMAC-SHA1 in 443 ns, still well below the 775 of SHA-NI one by one, so it is kept for
+//! the CPUs without AVX-512. AWS-LC's own counter mode takes 170 ns.
+//!
+//! How AES-GCM takes `head` and `body` was chosen among the following (1100 bytes, one run, ns). Without a head: copy and
+//! seal in place, 198; the body as AWS-LC's extra input behind an empty first one, 186; the body as the first, **170**.
+//! With five bytes of head: copy both and seal in place, 200; the head filled up to a block from the body, so that the
+//! extra input begins on a block, 192, or to 64 bytes, 188 to 191; the head first, the body as extra input, **190**. So
+//! nothing is copied and nothing unsafe is needed; what a head costs is the second pass of AWS-LC's start and end.
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
+#![cfg_attr(test, allow(clippy::cast_possible_truncation))] // of counters, into test data
 
 #[cfg(not(target_arch = "wasm32"))]
 mod hmac;

@@ -222,7 +222,15 @@ impl Counter {
         // SAFETY: the caller vouches for the data. `block` and `keystream` have the 16 bytes that AES_ctr128_encrypt
         // keeps its place in, and `used` is below 16: it starts at zero and only that function changes it.
         unsafe {
-            aws_lc_sys::AES_ctr128_encrypt(from, to, len, &key.0, block.as_mut_ptr(), keystream.as_mut_ptr(), used);
+            aws_lc_sys::AES_ctr128_encrypt(
+                from,
+                to,
+                len,
+                &raw const key.0,
+                block.as_mut_ptr(),
+                keystream.as_mut_ptr(),
+                used,
+            );
         }
     }
 }

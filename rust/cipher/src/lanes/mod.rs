@@ -17,7 +17,8 @@ struct States<const LANES: usize>([[u32; LANES]; 5]);
 
 /// Writes all tags side by side; false if this CPU has no lanes or there are too few jobs to fill them.
 pub(crate) fn tag_many(jobs: &[TagJob<'_>], tags: &mut [[u8; CM_TAG_LEN]]) -> bool {
-    if jobs.len() < 3 {
+    // Up to here one by one is no slower.
+    if jobs.len() <= 4 {
         return false;
     }
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
@@ -41,7 +42,7 @@ fn tag_avx512(jobs: &[TagJob<'_>], tags: &mut [[u8; CM_TAG_LEN]]) {
 fn tag_avx2(jobs: &[TagJob<'_>], tags: &mut [[u8; CM_TAG_LEN]]) {
     debug_assert!(is_x86_feature_detected!("avx2"));
     // SAFETY: the only caller has asked the CPU.
-    run(jobs, tags, 4, |states, blocks, count| unsafe { avx2::compress(states, blocks, count) });
+    run(jobs, tags, 5, |states, blocks, count| unsafe { avx2::compress(states, blocks, count) });
 }
 
 /// Where a lane is in its packet.
@@ -86,8 +87,8 @@ fn run<const LANES: usize>(
         left: [usize::MAX; LANES],
     };
     let mut started = jobs.len().min(LANES);
-    for lane in 0..started {
-        lanes.start(lane, lane, &jobs[lane]);
+    for (lane, job) in jobs[..started].iter().enumerate() {
+        lanes.start(lane, lane, job);
     }
     let mut busy = started;
     while busy > 0 {

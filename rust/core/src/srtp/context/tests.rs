@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation)] // of counters, into test data
+
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
