@@ -85,6 +85,11 @@ impl<const N: usize> Numbering<N> {
         self.highest
     }
 
+    /// How many holes would lie below `original` and above all numbers handed out, if it came next.
+    pub(super) const fn holes_before(&self, original: u64) -> u64 {
+        (self.next - self.unused) + original.saturating_sub(self.highest + 1)
+    }
+
     /// What the original after the highest becomes.
     #[cfg(test)]
     pub(super) const fn next(&self) -> u64 {

@@ -15,14 +15,19 @@ pub(super) struct Picture {
     last: SeqNo,
     /// The limits that held.
     pub(super) limit: Layer,
+    /// Whether lower spatial layers had been left out when this picture was over (see [`Shape::KeyLayered`]).
+    ///
+    /// [`Shape::KeyLayered`]: super::Shape::KeyLayered
+    pub(super) is_below_left_out: bool,
     /// Whether it is within the temporal limit.
     pub(super) is_forwarded: bool,
 }
 
 impl Picture {
     /// The picture that `packet` is the first seen of.
-    pub(super) fn new(packet: &Packet, limit: Layer, is_forwarded: bool) -> Self {
-        Self { timestamp: packet.header.timestamp, last: packet.seq, limit, is_forwarded }
+    pub(super) fn new(packet: &Packet, limit: Layer, is_below_left_out: bool) -> Self {
+        let is_forwarded = packet.descriptor.temporal <= limit.temporal;
+        Self { timestamp: packet.header.timestamp, last: packet.seq, limit, is_below_left_out, is_forwarded }
     }
 
     /// Notes one more number of this picture.
@@ -41,8 +46,13 @@ pub(super) struct Pictures {
 
 impl Pictures {
     pub(super) fn new() -> Self {
-        let none =
-            Picture { timestamp: 0, last: SeqNo(0), limit: Layer { spatial: 0, temporal: 0 }, is_forwarded: false };
+        let none = Picture {
+            timestamp: 0,
+            last: SeqNo(0),
+            limit: Layer { spatial: 0, temporal: 0 },
+            is_below_left_out: false,
+            is_forwarded: false,
+        };
         Self { ring: [none; KEPT], last: 0, len: 0 }
     }
 

@@ -34,8 +34,8 @@ use crate::units::SeqNo;
 
 /// Closed holes that are remembered. In the worst case, a layer cut from every picture, there is one per picture.
 const STEPS: usize = 64;
-/// A jump in the originals beyond this starts over: no retransmission comes from so far back, and a subscriber that loses
-/// two such jumps in a row guesses the rollover counter wrong (RFC 3711 §3.3.1).
+/// More numbers than these in one hole start over: no retransmission comes from so far back, and a subscriber that loses
+/// two such holes in a row guesses the rollover counter wrong (RFC 3711 §3.3.1).
 const MOST_MISSING: u64 = 1 << 13;
 
 /// What connects a new stream's clock to the one before.
@@ -198,7 +198,7 @@ impl Rewriter {
 
     /// Starts over behind a jump that is no loss; the timestamps go on.
     fn bridge(&mut self, packet: &Packet) {
-        if packet.seq.0 > self.sequence.highest() + MOST_MISSING {
+        if self.sequence.holes_before(packet.seq.0) > MOST_MISSING && packet.seq.0 > self.sequence.highest() {
             self.sequence.restart(packet.seq.0);
             self.frames.restart(&packet.descriptor);
         }

@@ -235,7 +235,7 @@ impl Selector {
         self.switching = Switching::Settled;
         self.pictures.clear();
         if self.shape != Shape::Flat {
-            self.pictures.insert(Picture::new(packet, current.limit, true));
+            self.pictures.insert(Picture::new(packet, current.limit, false));
         }
         Decision::Switch { marker: is_marked(packet, current.limit.spatial) }
     }
@@ -256,17 +256,17 @@ impl Selector {
     fn place(&mut self, current: &mut Current, target: Layer, packet: &Packet, is_newest: bool) -> Decision {
         let cap = self.cap(current, target);
         if self.pictures.find(packet.header.timestamp).is_none() {
-            let limit = if is_newest {
+            let (limit, is_below_left_out) = if is_newest {
                 current.adjust(cap, packet);
-                current.limit
+                (current.limit, current.is_below_left_out)
             } else {
                 // The whole picture was held up: what held before it is what its references were kept by.
                 match self.pictures.before(packet.seq) {
-                    Some(earlier) => earlier.limit,
+                    Some(earlier) => (earlier.limit, earlier.is_below_left_out),
                     None => return Decision::Drop(Drop::TooLate),
                 }
             };
-            self.pictures.insert(Picture::new(packet, limit, packet.descriptor.temporal <= limit.temporal));
+            self.pictures.insert(Picture::new(packet, limit, is_below_left_out));
         }
         let Some(picture) = self.pictures.find(packet.header.timestamp) else { return Decision::Drop(Drop::TooLate) };
         picture.extend(packet.seq);
@@ -303,6 +303,8 @@ impl Current {
             self.is_below_left_out = false;
         } else if frame.frame_start
             && frame.temporal_switch
+            // The picture's first: an upper layer that just began has no past and so is a switch where the lower are not.
+            && frame.spatial == 0
             // One at a time: a frame of layer 2 that can be decoded from layer 0 says nothing of the layer 1 frames that
             // later ones refer to.
             && frame.temporal == self.limit.temporal.saturating_add(1)
@@ -328,9 +330,14 @@ impl Current {
                 return Decision::Drop(Drop::OtherLayer);
             }
         }
-        let is_below = frame.spatial < picture.limit.spatial;
-        if self.shape == Shape::KeyLayered && is_below && !frame.inter_layer && !frame.keyframe {
-            self.is_below_left_out = true;
+        let is_needless = self.shape == Shape::KeyLayered
+            && frame.spatial < picture.limit.spatial
+            && !frame.inter_layer
+            && !frame.keyframe;
+        // A late one may be what the way down, taken meanwhile, was built on: it is left out only where its past was.
+        if is_needless && (is_newest || picture.is_below_left_out) {
+            picture.is_below_left_out = true;
+            self.is_below_left_out |= is_newest;
             return Decision::Drop(Drop::OtherLayer);
         }
         Decision::Forward { marker: is_marked(packet, picture.limit.spatial) }

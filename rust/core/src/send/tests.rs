@@ -1,5 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
-use crate::payload::{Descriptor, Detail, Patch, Vp8};
+use crate::payload::{Av1, Descriptor, Detail, Patch, Vp8, Vp9};
 use crate::rtp::{Extensions, Header};
 
 mod simulation;
@@ -255,4 +257,49 @@ fn vp8_numbers_reach_the_entry() {
     let first = with(keyframe(0, 100_000), |p| p.descriptor.detail = vp8(900, 7));
     let seq = sender.forward(Time::ZERO, SOURCE, &first, 0).unwrap();
     assert_eq!(sender.entry(seq).unwrap().patch, Patch::Vp8 { picture_id: 900, tl0_pic_idx: 7, key_idx: 3 });
+}
+
+proptest! {
+    /// A publisher may send what it likes: no number twice, none far from the last, every answer kept.
+    #[test]
+    fn a_hostile_publisher_cannot_make_a_number_come_twice(
+        shape in prop::sample::select(vec![Shape::Flat, Shape::Simulcast, Shape::Layered, Shape::KeyLayered]),
+        steps in prop::collection::vec((any::<[u8; 8]>(), any::<u32>(), -20_000i64..40_000, any::<u16>()), 1..200),
+    ) {
+        let mut sender = Sender::new(START, source(SOURCE, shape));
+        let (mut given, mut newest, mut seq) = (std::collections::BTreeSet::new(), u64::from(START.sequence_number), 1u64 << 20);
+        for (n, (bytes, timestamp, jump, id)) in steps.into_iter().enumerate() {
+            let bit = |n: u8| bytes[0] >> n & 1 == 1;
+            // Mostly the next number, now and then a leap.
+            seq = seq.saturating_add_signed(if bytes[1] < 200 { 1 } else { jump }).max(1 << 16);
+            let hostile = with(packet(bytes[2] % 4, seq), |p| {
+                p.header.timestamp = if bit(0) { timestamp } else { 0 };
+                p.header.payload_len = u16::from(bytes[3] > 10);
+                p.descriptor.frame_start = bit(1);
+                p.descriptor.frame_end = bit(2);
+                p.descriptor.keyframe = bit(3);
+                p.descriptor.temporal_switch = bit(4);
+                p.descriptor.spatial_switch = bit(5);
+                p.descriptor.inter_layer = bit(6);
+                p.descriptor.spatial = bytes[4] % 9;
+                p.descriptor.temporal = bytes[5] % 9;
+                p.descriptor.detail = match bytes[6] % 4 {
+                    0 => Detail::None,
+                    1 => Detail::Vp8(Vp8 { picture_id: bit(7).then_some((id, bit(6))), tl0_pic_idx: None, key_idx: Some(bytes[7]) }),
+                    2 => Detail::Vp9(Vp9 { picture_id: Some((id, bit(7))), tl0_pic_idx: Some(bytes[7]) }),
+                    _ => Detail::Av1(Av1 { frame_number: id }),
+                };
+            });
+            if n % 10 == 0 {
+                sender.set_target(layer(bytes[7] % 4, bytes[7] % 3));
+            }
+            if let Ok(out) = sender.forward(Time::from_millis(u64::from(id)), SOURCE, &hostile, seq) {
+                prop_assert!(given.insert(out), "{:?} came twice", out);
+                prop_assert_eq!(sender.entry(out).map(|e| e.packet), Some(seq));
+                let low = out.0 - (1 << 16);
+                prop_assert!(low <= newest + (1 << 13) + 1, "from {} to {}", newest, low);
+                newest = newest.max(low);
+            }
+        }
+    }
 }

@@ -79,8 +79,12 @@ fn a_switch_follows_on_and_forgets_the_old_numbers() {
 #[test]
 fn a_jump_too_wide_for_loss_is_closed() {
     let mut rewriter = begun(70_100);
-    assert_eq!(low(&mut rewriter, &packet(0, 70_100 + MOST_MISSING)), Some(1 + (1 << 13)), "wide, but a loss");
-    assert_eq!(low(&mut rewriter, &packet(0, 70_101 + 2 * MOST_MISSING)), Some(2 + (1 << 13)));
+    assert_eq!(low(&mut rewriter, &packet(0, 70_101 + MOST_MISSING)), Some(2 + (1 << 13)), "wide, but a loss");
+    assert_eq!(low(&mut rewriter, &packet(0, 70_103 + 2 * MOST_MISSING)), Some(3 + (1 << 13)));
+    let mut rewriter = begun(70_100);
+    rewriter.skip_frame(&packet(0, 75_000));
+    rewriter.skip_frame(&packet(0, 80_000));
+    assert_eq!(low(&mut rewriter, &packet(0, 80_001)), Some(2), "two halves of such a hole");
 }
 
 #[test]

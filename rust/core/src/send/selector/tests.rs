@@ -264,3 +264,27 @@ fn encodings_beyond_the_last_are_never_selected() {
     let mut s = selector(Shape::Simulcast, 0, 0);
     assert_eq!(run(&mut s, &[keyframe(200, 100)]), [OTHER]);
 }
+
+#[test]
+fn a_late_lower_layer_is_kept_where_the_way_down_was_built_on_it() {
+    let delta = |n: u64, l| with(spatial(n, l, 2), |p| p.descriptor.inter_layer = false);
+    let mut s = selector(Shape::KeyLayered, 1, 0);
+    run(&mut s, &[key(spatial(100, 0, 2)), key(spatial(100, 1, 2))]);
+    s.set_target(Some(layer(0, 0)));
+    assert_eq!(run(&mut s, &[delta(120, 0), delta(110, 0)]), [FORWARD, Decision::Forward { marker: false }]);
+    let mut s = selector(Shape::KeyLayered, 1, 0);
+    run(&mut s, &[key(spatial(100, 0, 2)), key(spatial(100, 1, 2)), delta(110, 0)]);
+    assert_eq!(run(&mut s, &[delta(130, 1), delta(120, 0)]), [FORWARD, OTHER], "its past was left out");
+}
+
+#[test]
+fn an_upper_layer_raises_no_temporal_layer() {
+    let mut s = selector(Shape::Layered, 1, 0);
+    run(&mut s, &[key(spatial(100, 0, 2)), key(spatial(100, 1, 2))]);
+    s.set_target(Some(layer(1, 1)));
+    let upper = with(spatial(110, 1, 2), |p| {
+        p.descriptor.temporal = 1;
+        p.descriptor.temporal_switch = true;
+    });
+    assert_eq!(run(&mut s, &[upper]), [OTHER], "the lower layer of this picture is still under way");
+}
