@@ -202,6 +202,7 @@ impl<'a> RawPacket<'a> {
 }
 
 /// Whom a feedback packet is from, and about (RFC 4585 §6.1).
+#[derive(Clone, Copy)]
 struct Parties {
     sender_ssrc: Ssrc,
     media_ssrc: Ssrc,
@@ -229,5 +230,7 @@ mod packet_type {
 
 const PADDING: u8 = 1 << 5;
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

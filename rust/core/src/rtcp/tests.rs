@@ -74,7 +74,7 @@ fn a_report_has_at_most_31_blocks_and_may_carry_more_behind_them() {
     let blocks = [ReportBlock::default(); 32];
     let mut bytes = written(|w| report::write_receiver_report(w, Ssrc(1), &blocks[..31]));
     assert_eq!(report::write_receiver_report(&mut Writer::new(&mut [0; 1000]), Ssrc(1), &blocks), Err(Full));
-    bytes[0] = 0x80 | 30;
+    bytes[0] = 0x9E; // 30 of them
     let RtcpPacket::ReceiverReport(report) = one(&bytes) else { panic!() };
     assert_eq!(report.blocks().len(), 30, "a profile's extension");
 }
@@ -254,6 +254,8 @@ fn fields_that_cannot_hold_a_value_refuse_it() {
     assert_eq!(writer.len(), len, "and nothing of it is left behind");
 }
 
+type Write<'a> = &'a mut dyn FnMut(&mut Writer<'_>) -> Result<(), Full>;
+
 fn ssrc() -> impl Strategy<Value = Ssrc> {
     any::<u32>().prop_map(Ssrc)
 }
@@ -409,7 +411,7 @@ proptest! {
     fn a_full_writer_is_left_as_it_was(size in 0..80_usize) {
         let mut buffer = vec![0; size];
         let mut writer = Writer::new(&mut buffer);
-        let writes: [&mut dyn FnMut(&mut Writer<'_>) -> Result<(), Full>; 6] = [
+        let writes: [Write<'_>; 6] = [
             &mut |w| pli::write(w, Ssrc(1), Ssrc(2)),
             &mut |w| report::write_receiver_report(w, Ssrc(1), &[ReportBlock::default()]),
             &mut |w| sdes::write_cname(w, Ssrc(1), b"somebody"),

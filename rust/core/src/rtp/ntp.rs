@@ -84,7 +84,7 @@ mod tests {
         #[test]
         fn any_unix_time_has_an_ntp_time(secs: u64, nanos in 0..1_000_000_000_u32) {
             let time = NtpTime::from_unix(Duration::new(secs, nanos));
-            let fraction = (time.0 & 0xFFFF_FFFF) * 1_000_000_000 >> 32;
+            let fraction = ((time.0 & 0xFFFF_FFFF) * 1_000_000_000) >> 32;
             prop_assert!(u64::from(nanos) - fraction <= 1);
         }
     }

@@ -111,7 +111,8 @@ fn put_deltas(
 
 /// From one arrival to the next in steps of 250 µs; none beyond 16 bits.
 fn delta(before: u64, at: u64) -> Option<i16> {
-    at.checked_signed_diff(before).and_then(|delta| i16::try_from(delta).ok())
+    // 584 years in these steps are far from 63 bits.
+    i16::try_from(at.cast_signed() - before.cast_signed()).ok()
 }
 
 /// How far `seq` is behind `base`; none where it is before it, or where the count would not reach it.

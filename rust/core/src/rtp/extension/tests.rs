@@ -17,7 +17,9 @@ fn parse(profile: u16, elements: &[u8], map: &ExtensionMap) -> (Vec<u8>, Extensi
 
 fn map(ids: &[(ExtensionKind, u8)]) -> ExtensionMap {
     let mut map = ExtensionMap::NONE;
-    ids.iter().for_each(|&(kind, id)| map.set(kind, id));
+    for &(kind, id) in ids {
+        map.set(kind, id);
+    }
     map
 }
 

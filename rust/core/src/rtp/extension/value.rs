@@ -110,7 +110,7 @@ impl AbsSendTime {
     pub const fn at(now: Time) -> Self {
         let seconds = now.as_nanos() / 1_000_000_000;
         let nanos = now.as_nanos() % 1_000_000_000;
-        Self::from_units(((seconds << 18) | (nanos << 18) / 1_000_000_000) as u32)
+        Self::from_units(((seconds << 18) + (nanos << 18) / 1_000_000_000) as u32)
     }
 
     /// The span from `earlier` to here in nanoseconds, -32 s up to below 32 s: of two stamps the nearer way round.
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn levels_of_rfc_6464() {
-        assert_eq!(AudioLevel::read(&[0x80 | 30]), Some(AudioLevel { level: 30, voice: true }));
+        assert_eq!(AudioLevel::read(&[0x9E]), Some(AudioLevel { level: 30, voice: true }));
         assert_eq!(AudioLevel::read(&[127]), Some(AudioLevel { level: 127, voice: false }));
         assert_eq!(AudioLevel { level: 200, voice: true }.write(), [0xFF]);
         assert_eq!(AudioLevel::read(&[]), None);
