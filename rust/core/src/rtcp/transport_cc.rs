@@ -8,7 +8,7 @@
 //! └──────────────┴────────────────────┘     119 small  +12
 //! ```
 //!
-//! [`Feedback`] reads, [`write`] writes from a receiver's record of arrivals.
+//! [`Feedback`] reads, [`write()`] writes from a receiver's record of arrivals.
 
 mod encoder;
 
