@@ -8,7 +8,7 @@
 //! └──────────────┴────────────────────┘     119 small  +12
 //! ```
 //!
-//! [`Feedback`] reads, [`write`] writes from a receiver's record of arrivals.
+//! [`Feedback`] reads, [`write()`] writes from a receiver's record of arrivals.
 
 mod encoder;
 
@@ -226,7 +226,8 @@ impl Chunk {
 
     /// How many bytes of deltas its first `len` packets have; none where one of them has the reserved status.
     fn delta_bytes(self, len: u16) -> Option<usize> {
-        if self.0 >> 15 == 0 {
+        // A run of any length in one step; one of nothing says nothing, whatever its status.
+        if self.0 >> 15 == 0 && len > 0 {
             return Some(bytes_of(self.status(0))? * usize::from(len));
         }
         (0..len).try_fold(0, |sum, index| Some(sum + bytes_of(self.status(index))?))

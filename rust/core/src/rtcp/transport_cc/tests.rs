@@ -113,6 +113,7 @@ fn chunks_and_deltas_have_to_be_there() {
 #[test]
 fn the_reserved_status_is_refused_where_it_counts() {
     assert!(parse(&packet(&[0, 0, 0, 2, 0, 0, 0, 0, 0x60, 2, 0, 0, 0, 0, 0, 0])).is_err());
+    assert!(parse(&packet(&[0, 0, 0, 2, 0, 0, 0, 0, 0x60, 0, 0, 2])).is_ok(), "a run of none");
     assert!(parse(&packet(&[0, 0, 0, 2, 0, 0, 0, 0, 0b1101_1100, 0, 0, 0, 0, 0])).is_err(), "second status");
     assert!(parse(&packet(&[0, 0, 0, 1, 0, 0, 0, 0, 0b1101_1100, 0, 0, 0, 0, 0])).is_ok(), "behind the count");
 }
