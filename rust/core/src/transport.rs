@@ -1,7 +1,6 @@
 //! One peer: its path, its keys, its streams. What to do with them is the router's business.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use is::Candidate;
@@ -10,7 +9,7 @@ use crate::command::{Remote, Security};
 use crate::dtls::{Certificate, Dtls, Keys};
 use crate::drop::{Drop, DropCounts};
 use crate::event::TransportState;
-use crate::ice::{Ice, Path, Via};
+use crate::ice::{Ice, Path};
 use crate::id::TransportId;
 use crate::receive::{Arrivals, Bindings, ReportTimer, RoundTrip};
 use crate::rtp::ExtensionMap;
@@ -240,10 +239,5 @@ impl Transport {
         if let Err(at) = self.sender_ssrcs.binary_search_by_key(&ssrc, |&(ssrc, _)| ssrc) {
             self.sender_ssrcs.insert(at, (ssrc, sender));
         }
-    }
-
-    /// The path to one of the addresses that the peer was heard from.
-    pub(crate) fn path_to(&self, via: Via, remote: SocketAddr) -> Option<Path> {
-        self.paths.iter().find(|path| path.via == via && path.remote == remote).copied()
     }
 }

@@ -259,7 +259,7 @@ fn bind_all(config: &Config, workers: u8) -> Result<Bound, StartError> {
             // One port for all: what the kernel chose first is what the others get.
             udp_port = local.port();
             let advertised = listen.advertised(local);
-            worker.push(UdpPort { socket: mio::net::UdpSocket::from_std(socket), local, advertised });
+            worker.push(UdpPort { socket: mio::net::UdpSocket::from_std(socket), advertised });
         }
         candidates.extend(udp_candidate(listen.advertised(SocketAddr::new(ip, udp_port))));
         if let Some(port) = tcp_port {

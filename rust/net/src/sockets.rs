@@ -23,7 +23,6 @@ pub struct Listen {
 /// One socket of one worker, with the address that peers know it by.
 pub(crate) struct UdpPort {
     pub(crate) socket: mio::net::UdpSocket,
-    pub(crate) local: SocketAddr,
     pub(crate) advertised: SocketAddr,
 }
 

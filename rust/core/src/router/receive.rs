@@ -9,7 +9,8 @@ use crate::drop::Drop;
 use crate::event::Event;
 use crate::ice::{self, Path};
 use crate::packet::Packet;
-use crate::receive::{Accepted, Flow, Identifiers, Order, Route};
+use crate::payload::{Descriptor, Reader};
+use crate::receive::{Accepted, Identifiers, Order, Route};
 use crate::rtp::{ExtensionKind, Extensions, Header};
 use crate::srtp::ClearHeader;
 use crate::store::{MAX_PACKET, PacketRef};
@@ -107,7 +108,7 @@ impl Router {
         let feed_index = slot.ok_or(Drop::UnknownSsrc)? as usize;
         let feed = self.feeds.get_mut(feed_index).ok_or(Drop::UnknownSsrc)?;
         let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
-        let (accepted, packet) = take_in(now, intake, route, &header, extensions, packet)?;
+        let (accepted, packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
         let is_new = intake.begin(accepted.encoding);
         let deadline = intake.receiver.deadline().min(transport.arrivals.as_ref().map_or(Time::NEVER, |a| a.deadline()));
         let receiver = feed.id;
@@ -117,7 +118,7 @@ impl Router {
         let reference = self.store.commit(u32::try_from(feed_index).unwrap_or(u32::MAX), packet, len);
         self.arm(index, deadline);
         self.fan_out(now, feed_index, reference);
-        Ok(())
+        unreadable.map_or(Ok(()), Err)
     }
 
     /// Hands one stored packet to everybody who follows its track.
@@ -152,26 +153,32 @@ fn take_in(
     header: &Header,
     extensions: Extensions,
     packet: &[u8],
-) -> Result<(Accepted, Packet), Drop> {
+) -> Result<(Accepted, Packet, Option<Drop>), Drop> {
     let accepted = intake.receiver.accept(now, route, header, packet)?;
     let encoding = accepted.encoding;
     let codec = intake.receiver.codecs().get(usize::from(accepted.codec)).ok_or(Drop::UnknownPayloadType)?.codec;
     let reader = intake.readers.get_mut(usize::from(encoding)).ok_or(Drop::UnknownSsrc)?;
     if matches!(accepted.order, Order::First | Order::Restart) || reader.codec() != codec {
-        *reader = crate::payload::Reader::new(codec);
+        *reader = Reader::new(codec);
     }
-    let header = accepted.header;
+    let mut header = accepted.header;
+    let start = usize::from(header.payload_offset);
+    let payload = packet.get(start..start + usize::from(header.payload_len)).ok_or(Drop::BadRtp)?;
+    let dependency = extensions.find(ExtensionKind::DependencyDescriptor, packet);
+    // What carries nothing, or nothing that can be read, goes on without its payload: followers must see its number to close it.
+    let mut unreadable = accepted.is_padding.then_some(Drop::PaddingOnly);
     let descriptor = if accepted.is_padding {
-        crate::payload::Descriptor::OPAQUE
+        Descriptor::OPAQUE
     } else {
-        let start = usize::from(header.payload_offset);
-        let payload = packet.get(start..start + usize::from(header.payload_len)).ok_or(Drop::BadRtp)?;
-        let dependency = extensions.find(ExtensionKind::DependencyDescriptor, packet);
-        reader.read(payload, header.marker, header.timestamp, dependency)?
+        reader.read(payload, header.marker, header.timestamp, dependency).unwrap_or_else(|reason| {
+            unreadable = Some(reason);
+            header.payload_len = 0;
+            Descriptor::OPAQUE
+        })
     };
-    if descriptor.keyframe && descriptor.frame_start && accepted.flow == Flow::Media {
+    if descriptor.keyframe && descriptor.frame_start && unreadable.is_none() {
         intake.receiver.handle_keyframe(encoding, accepted.seq);
     }
     let packet = Packet { encoding, seq: accepted.seq, arrived_at: now, header, extensions, descriptor };
-    Ok((accepted, packet))
+    Ok((accepted, packet, unreadable))
 }

@@ -14,13 +14,9 @@ pub(super) const fn signed_distance(from: u32, to: u32) -> i32 {
     to.wrapping_sub(from) as i32
 }
 
+
 /// The low 32 bits.
 #[allow(clippy::cast_possible_truncation)]
-pub(super) const fn wrap(ticks: u64) -> u32 {
-    ticks as u32
-}
-
-#[allow(clippy::cast_possible_truncation)]
-fn ntp_span(span: Duration) -> u64 {
-    ((span.as_nanos() << 32) / 1_000_000_000) as u64
+pub(super) const fn wrap(number: u64) -> u32 {
+    number as u32
 }
