@@ -150,7 +150,7 @@ def _offer_section(
         return data_section(head(slot.kind, slot.protocol, slot.formats, slot.mid), transport, end.local)
     if slot.mid in own:
         # Idle: nothing of the old track may remain, or the next one would appear under its name.
-        attributes = tuple(
+        attributes: tuple[AnyAttribute, ...] = tuple(
             Attribute("inactive") if _is_flag(item, DIRECTIONS) else item
             for item in slot.attributes
             if not isinstance(item, Msid | Ssrc | SsrcGroup | Rid | Simulcast)

@@ -25,7 +25,7 @@ from rtpcore.parameters import (
     TransportParameters,
 )
 from rtpcore.sdp.attributes import Extmap, Msid, Rid, Simulcast, Ssrc, SsrcGroup
-from rtpcore.sdp.codecs import RID, Capabilities, read_codecs
+from rtpcore.sdp.codecs import PUBLISHER_EXTENSIONS, RID, Capabilities, read_codecs
 
 if TYPE_CHECKING:
     from rtpcore.sdp.description import MediaSection, SessionDescription
@@ -46,6 +46,7 @@ _RTP_PROTOCOLS = frozenset(
 )
 _DATA_PROTOCOLS = frozenset(["UDP/DTLS/SCTP", "TCP/DTLS/SCTP"])
 _ROLES: dict[str | None, DtlsRole] = {"actpass": "auto", "active": "active", "passive": "passive", None: "active"}
+_OPPOSITE = {"sendonly": "recvonly", "recvonly": "sendonly"}
 _SIZES = {"q": 0, "h": 1, "f": 2}
 
 
@@ -116,7 +117,7 @@ def read_transport(description: SessionDescription) -> TransportParameters:
     setup = section.value("setup") or description.value("setup")
     if setup not in _ROLES:
         raise ParametersError(f"a=setup:{setup}", "send actpass, active or passive")
-    options = f"{section.value('ice-options') or ''} {description.value('ice-options') or ''}".split(" ")
+    options = f"{section.value('ice-options') or ''} {description.value('ice-options') or ''}"
     data = next((item for item in description.media if is_data(item) and not item.is_rejected), None)
     return TransportParameters(
         ice=IceParameters(ufrag, pwd, description.has("ice-lite")),
@@ -126,7 +127,8 @@ def read_transport(description: SessionDescription) -> TransportParameters:
         sctp_port=None if data is None else int(data.value("sctp-port") or 5000),
         # RFC 8841 §6.1: 64 KiB where the peer does not say.
         max_message_size=65_536 if data is None else int(data.value("max-message-size") or 65_536),
-        trickle="trickle" in options,
+        # libdatachannel separates options by commas.
+        trickle="trickle" in options.replace(",", " ").split(" "),
     )
 
 
@@ -160,7 +162,7 @@ def _read(
                 kind=cast("Kind", section.kind),
                 codecs=codecs,
                 encodings=() if way == "recvonly" else _encodings(description, section, codecs, capabilities),
-                extensions=read_extensions(description, section, capabilities),
+                extensions=read_extensions(description, section, capabilities, way),
                 stream_id=stream_id if way == "sendonly" else "",
                 track_id=track_id if way == "sendonly" else "",
                 direction=direction,
@@ -175,13 +177,20 @@ def direction_of(description: SessionDescription, section: MediaSection) -> Dire
 
 
 def read_extensions(
-    description: SessionDescription, section: MediaSection, capabilities: Capabilities
+    description: SessionDescription,
+    section: MediaSection,
+    capabilities: Capabilities,
+    way: Literal["sendonly", "recvonly", "both"] = "both",
 ) -> tuple[Extension, ...]:
-    """The header extensions that both ends know, under the peer's ids; the first id of each URI."""
-    known = set(capabilities.extensions)
+    """The header extensions that both ends know, under the peer's ids; the first id of each URI.
+
+    `way` leaves out what the peer does not send, or does not want to receive.
+    """
+    known = set(capabilities.extensions) - (PUBLISHER_EXTENSIONS if way == "recvonly" else frozenset())
+    excluded = {"inactive", _OPPOSITE.get(way)}
     ids: dict[str, int] = {}
     for item in _extmaps(description, section):
-        if item.uri in known and item.id <= 255 and item.direction != "inactive":
+        if item.uri in known and item.id <= 255 and item.direction not in excluded:
             ids.setdefault(item.uri, item.id)
     return tuple(Extension(uri, id_) for uri, id_ in ids.items())
 
@@ -197,7 +206,7 @@ def simulcast_rids(
     simulcast = section.find(Simulcast)
     if simulcast is None or not simulcast.send:
         return ()
-    if not any(extension.uri == RID for extension in read_extensions(description, section, capabilities)):
+    if not any(extension.uri == RID for extension in read_extensions(description, section, capabilities, "sendonly")):
         return ()
     payload_types = {str(codec.payload_type) for codec in codecs}
     declared = {rid.id: rid for rid in section.all(Rid) if rid.direction == "send"}
