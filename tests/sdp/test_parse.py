@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,14 @@ from hypothesis import strategies as st
 from rtpcore import sdp
 from rtpcore.errors import ParametersError, ProtocolError
 from rtpcore.parameters import Candidate, Fingerprint
-from rtpcore.sdp import parse as _parse_function
 from rtpcore.sdp.attributes import AnyAttribute, parse_attribute
 
 OFFERS = sorted((Path(__file__).parent / "offers").glob("*.sdp"))
 HEAD = "v=0\no=- 1 2 IN IP4 127.0.0.1\ns=-\nt=0 0\n"
 AUDIO = "m=audio 9 UDP/TLS/RTP/SAVPF 111\n"
 
-# Limits are attributes of the module, whose name the function `rtpcore.sdp.parse` covers.
-LIMITS = _parse_function.__globals__
+# The package's function `parse` covers its module of that name.
+LIMITS = vars(importlib.import_module("rtpcore.sdp.parse"))
 
 WORDS = st.text("abcXYZ0189-_.", min_size=1, max_size=8)
 PARAMETERS = st.text("abc019;=/-, ", max_size=20).map(lambda text: text.strip(" "))

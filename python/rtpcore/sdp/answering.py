@@ -132,7 +132,7 @@ def _answer_rtp(
     return rtp_section(
         head(section.kind, section.protocol, formats(codecs, order), section.mid, *flags),
         transport,
-        codecs,
+        [replace(codec, fmtp=_without_sprop(codec.fmtp)) for codec in codecs],
         [
             Extmap(item.id, item.uri, _MIRRORED.get(item.direction or "", item.direction))
             for item in _extmaps_of(offer, section, kept)
@@ -149,6 +149,11 @@ def _extmaps_of(offer: SessionDescription, section: MediaSection, uris: set[str]
         if item.uri in uris and item.id <= 255 and item.direction != "inactive":
             first.setdefault(item.uri, item)
     return list(first.values())
+
+
+def _without_sprop(fmtp: str) -> str:
+    """The parameters without sprop-…: those describe the offerer's own stream (RFC 6184 §8.2.2, RFC 7587 §6.1)."""
+    return ";".join(part for part in fmtp.split(";") if not part.strip(" ").lower().startswith("sprop-"))
 
 
 def _mirror(rid: Rid, codecs: Sequence[Codec]) -> Rid:

@@ -37,26 +37,23 @@ class Assignments:
     def learn(self, description: SessionDescription) -> None:
         """Keep to what a peer's description says; numbers for things we do not know are taken too."""
         capabilities = self._capabilities
-        for section in description.media:
-            if not is_rtp(section) or section.is_rejected:
-                continue
-            numbers = {int(text) for text in section.formats if text.isascii() and text.isdigit() and len(text) <= 3}
-            offered = {codec.payload_type: codec for codec in capabilities.common(read_codecs(section))}
-            # A number with a new meaning is the peer's right as offerer; what we meant by it gets another.
-            self._codecs = [
-                known
-                for known in self._codecs
-                if known.payload_type not in numbers
-                or (known.payload_type in offered and is_same_format(known, offered[known.payload_type]))
-            ]
-            for codec in offered.values():
-                if self._find(codec) is None:
-                    self._codecs.append(replace(codec, feedback=supported_feedback(codec)))
-            self._payload_types |= numbers
-            for item in (*section.all(Extmap), *description.all(Extmap)):
-                self._used_ids.add(item.id)
-                if item.id <= 255 and item.uri in capabilities.extensions:
-                    self._ids.setdefault(item.uri, item.id)
+        sections = [section for section in description.media if is_rtp(section) and not section.is_rejected]
+        words = (text for section in sections for text in section.formats)
+        numbers = {int(text) for text in words if text.isascii() and text.isdigit() and len(text) <= 3}
+        codecs = [codec for section in sections for codec in capabilities.common(read_codecs(section))]
+        offered = {codec.payload_type: codec for codec in codecs}
+        # A number with a new meaning is the peer's right as offerer; what we meant by it gets another.
+        self._codecs = [known for known in self._codecs if _survives(known, numbers, offered)]
+        for codec in codecs:
+            if self._find(codec) is None:
+                self._codecs.append(replace(codec, feedback=supported_feedback(codec)))
+        self._payload_types |= numbers
+        uris = {item.id: item.uri for level in (*sections, description) for item in level.all(Extmap)}
+        self._used_ids |= uris.keys()
+        self._ids = {uri: number for uri, number in self._ids.items() if uris.get(number, uri) == uri}
+        for number, uri in uris.items():
+            if number <= 255 and uri in capabilities.extensions:
+                self._ids.setdefault(uri, number)
 
     def codecs(self, kind: Kind) -> tuple[Codec, ...]:
         """Everything we can offer of a kind."""
@@ -105,3 +102,15 @@ class Assignments:
             self._ids[uri] = number
             self._used_ids.add(number)
         return self._ids[uri]
+
+
+def _survives(known: Codec, numbers: set[int], offered: dict[int, Codec]) -> bool:
+    """Whether what we meant by a codec's numbers is untouched by a peer's section, or meant by it too."""
+    theirs = offered.get(known.payload_type)
+    is_red = known.mime_type == "audio/red"
+    if theirs is not None and is_same_format(known, theirs):
+        return (known.rtx not in numbers or known.rtx == theirs.rtx) and not (is_red and known.fmtp != theirs.fmtp)
+    # The parameters of red name the payload types of the opus in it.
+    inner = {int(text) for text in known.fmtp.split("/")} if is_red else set()
+    gone = {n for n in inner & numbers if n not in offered or offered[n].mime_type != "audio/opus"}
+    return not gone and numbers.isdisjoint({known.payload_type, known.rtx})

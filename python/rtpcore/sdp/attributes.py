@@ -236,7 +236,7 @@ class Ssrc:
     def parse(cls, value: str) -> Ssrc:
         """Read ``<ssrc> <attribute>[:<value>]``."""
         ssrc, _, rest = value.partition(" ")
-        attribute, colon, text = rest.strip(" ").partition(":")
+        attribute, colon, text = rest.lstrip(" ").partition(":")
         if not _NAME.fullmatch(attribute):
             raise ProtocolError("a=ssrc:<ssrc> <attribute>[:<value>]")
         return cls(_ssrc(ssrc), attribute, text if colon else None)

@@ -44,6 +44,10 @@ VIDEO_EXTENSIONS = (
 PUBLISHER_EXTENSIONS = frozenset([RID, REPAIRED_RID, VIDEO_LAYERS_ALLOCATION])
 """What only a publisher of several encodings has a use for; not offered where we send."""
 
+MAX_CODECS = 32
+"""Codecs accepted in one section: Chrome offers 14 of video. An offer that repeats one codec a hundred times over in
+eighty sections would otherwise keep the event loop busy for most of a second."""
+
 AUDIO_FEEDBACK = ("transport-cc", "nack")
 VIDEO_FEEDBACK = ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
 
@@ -116,17 +120,16 @@ class Capabilities:
         )
 
     def common(self, offered: Iterable[Codec]) -> tuple[Codec, ...]:
-        """What both ends know of a peer's codecs: in the peer's order unless `prefer` says otherwise."""
-        accepted = [
-            replace(codec, feedback=tuple(item for item in codec.feedback if item in supported_feedback(codec)))
-            for codec in offered
-            if self.accepts(codec)
-        ]
+        """What both ends know of a peer's codecs, at most `MAX_CODECS`: in the peer's order unless `prefer` differs."""
+        accepted = [codec for codec in offered if self.accepts(codec)]
         opus = {str(codec.payload_type) for codec in accepted if codec.mime_type == "audio/opus"}
         accepted = [c for c in accepted if c.mime_type != "audio/red" or (c.fmtp and set(c.fmtp.split("/")) <= opus)]
         ranks = {mime_type.lower(): rank for rank, mime_type in enumerate(self.prefer)}
         accepted.sort(key=lambda codec: ranks.get(codec.mime_type.lower(), len(ranks)))
-        return tuple(accepted)
+        return tuple(
+            replace(codec, feedback=tuple(item for item in codec.feedback if item in supported_feedback(codec)))
+            for codec in accepted[:MAX_CODECS]
+        )
 
 
 def read_codecs(section: MediaSection) -> tuple[Codec, ...]:

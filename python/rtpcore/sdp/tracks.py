@@ -46,7 +46,7 @@ _RTP_PROTOCOLS = frozenset(
 )
 _DATA_PROTOCOLS = frozenset(["UDP/DTLS/SCTP", "TCP/DTLS/SCTP"])
 _ROLES: dict[str | None, DtlsRole] = {"actpass": "auto", "active": "active", "passive": "passive", None: "active"}
-_OPPOSITE = {"sendonly": "recvonly", "recvonly": "sendonly"}
+_UNUSED = {"sendonly": {"inactive", "recvonly"}, "recvonly": {"inactive", "sendonly"}, "both": {"inactive"}}
 _SIZES = {"q": 0, "h": 1, "f": 2}
 
 
@@ -152,8 +152,10 @@ def _read(
     tracks = []
     for section in filter(is_rtp, check(description)):
         direction = direction_of(description, section)
+        if direction not in ("sendrecv", way):
+            continue
         codecs = capabilities.common(read_codecs(section))
-        if direction not in ("sendrecv", way) or not codecs:
+        if not codecs:
             continue
         stream_id, track_id = _names(section)
         tracks.append(
@@ -187,10 +189,9 @@ def read_extensions(
     `way` leaves out what the peer does not send, or does not want to receive.
     """
     known = set(capabilities.extensions) - (PUBLISHER_EXTENSIONS if way == "recvonly" else frozenset())
-    excluded = {"inactive", _OPPOSITE.get(way)}
     ids: dict[str, int] = {}
     for item in _extmaps(description, section):
-        if item.uri in known and item.id <= 255 and item.direction not in excluded:
+        if item.uri in known and item.id <= 255 and item.direction not in _UNUSED[way]:
             ids.setdefault(item.uri, item.id)
     return tuple(Extension(uri, id_) for uri, id_ in ids.items())
 
