@@ -45,8 +45,7 @@ PUBLISHER_EXTENSIONS = frozenset([RID, REPAIRED_RID, VIDEO_LAYERS_ALLOCATION])
 """What only a publisher of several encodings has a use for; not offered where we send."""
 
 MAX_CODECS = 32
-"""Codecs accepted in one section: Chrome offers 14 of video. An offer that repeats one codec a hundred times over in
-eighty sections would otherwise keep the event loop busy for most of a second."""
+"""Codecs accepted in one section, so that a peer's long offer is not answered by a longer text; Chrome offers 14."""
 
 AUDIO_FEEDBACK = ("transport-cc", "nack")
 VIDEO_FEEDBACK = ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
@@ -176,7 +175,7 @@ def read_codecs(section: MediaSection) -> tuple[Codec, ...]:
             fmtp=fmtp.get(number, ""),
             feedback=tuple(dict.fromkeys([*feedback.get(number, ()), *feedback.get(None, ())])),
         )
-    return tuple(replace(codec, rtx=repairs.get(number)) for number, codec in codecs.items())
+    return tuple(replace(codec, rtx=repairs[n]) if n in repairs else codec for n, codec in codecs.items())
 
 
 def fmtp_parameters(fmtp: str) -> dict[str, str]:
