@@ -31,16 +31,16 @@ class Listen:
     def __post_init__(self) -> None:
         """Refuse what no socket could be bound to."""
         if not self.addresses:
-            raise ConfigError("listen.addresses", self.addresses, "name at least one address, such as '0.0.0.0'")
+            raise ConfigError("listen.addresses", "name at least one address, such as '0.0.0.0'")
         for name, addresses in (("addresses", self.addresses), ("advertise", self.advertise)):
             for address in addresses:
                 try:
                     ipaddress.ip_address(address)
                 except ValueError:
-                    raise ConfigError(f"listen.{name}", address, "an IPv4 or IPv6 address is needed") from None
+                    raise ConfigError(f"listen.{name}", f"{address!r} is not an IPv4 or IPv6 address") from None
         for name, port in (("udp_port", self.udp_port), ("tcp_port", self.tcp_port)):
             if port is not None and not 0 <= port <= 65535:
-                raise ConfigError(f"listen.{name}", port, "a port is 0 to 65535")
+                raise ConfigError(f"listen.{name}", f"{port} is not between 0 and 65535")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse a forwarder for nobody."""
         if self.transports < 1:
-            raise ConfigError("limits.transports", self.transports, "at least 1")
+            raise ConfigError("limits.transports", f"{self.transports} is not at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ class Media:
     def __post_init__(self) -> None:
         """Refuse what would starve retransmission or flood publishers."""
         if not 256 <= self.history_packets <= 1 << 22:
-            raise ConfigError("media.history_packets", self.history_packets, "256 to 4194304 packets")
+            raise ConfigError("media.history_packets", f"{self.history_packets} is not between 256 and 4194304")
         if not 0 <= self.keyframe_interval_ms <= 60_000:
-            raise ConfigError("media.keyframe_interval_ms", self.keyframe_interval_ms, "0 to 60000 milliseconds")
+            raise ConfigError("media.keyframe_interval_ms", f"{self.keyframe_interval_ms} is not between 0 and 60000")
         if not 10 <= self.stats_interval_ms <= 60_000:
-            raise ConfigError("media.stats_interval_ms", self.stats_interval_ms, "10 to 60000 milliseconds")
+            raise ConfigError("media.stats_interval_ms", f"{self.stats_interval_ms} is not between 10 and 60000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse a number of workers that cannot be started."""
         if self.workers is not None and not 1 <= self.workers <= 64:
-            raise ConfigError("workers", self.workers, "1 to 64, or None for one per core")
+            raise ConfigError("workers", f"{self.workers} is not between 1 and 64; None is one per core")
 
     @property
     def worker_count(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtpcore import _core
 from rtpcore.config import Config
-from rtpcore.errors import ClosedError, LimitError
+from rtpcore.errors import ClosedError, LimitError, ParametersError
 from rtpcore.events import (
     ChannelClosed,
     ChannelOpened,
@@ -27,6 +27,7 @@ from rtpcore.events import (
 from rtpcore.parameters import (
     Candidate,
     DtlsParameters,
+    DtlsRole,
     Fingerprint,
     IceParameters,
     SenderParameters,
@@ -241,9 +242,7 @@ class Forwarder:
             ClosedError: The forwarder is not running.
         """
         if len(self._transports) >= self.config.limits.transports:
-            raise LimitError(
-                f"{self.config.limits.transports} transports are open; close some or raise Limits.transports"
-            )
+            raise LimitError("open transports", self.config.limits.transports)
         number, ufrag, pwd = self._core.add_transport()
         transport = Transport(self, number, IceParameters(ufrag=ufrag, pwd=pwd, lite=self.config.media.ice_lite))
         self._transports[number] = transport
@@ -360,7 +359,7 @@ class _Listener:
     async def next(self) -> Event | None:
         while not self._queue:
             if self._overflowed:
-                raise LimitError(f"more than {self._capacity} events wait: read faster or raise `capacity`")
+                raise LimitError("events waiting for a slow reader", self._capacity)
             if self._is_closed:
                 return None
             self._wakeup.clear()
@@ -376,7 +375,7 @@ class Transport:
         self._forwarder = forwarder
         self._number = number
         self._ice = ice
-        self._dtls_role: str = "passive"
+        self._dtls_role: DtlsRole = "passive"
         self._state: TransportState = "new"
         self._is_closed = False
         self._changed = asyncio.Event()
@@ -441,7 +440,7 @@ class Transport:
         Host names (mDNS) are passed over: the peer's own checks will tell its address.
         """
         self._check_open()
-        if not candidate.is_mdns:
+        if not candidate.is_host_name:
             self._core.add_candidate(self._number, str(candidate))
 
     def restart_ice(self) -> None:
@@ -458,7 +457,7 @@ class Transport:
         """
         while self._state != "connected":
             if self._state in ("failed", "closed"):
-                raise ClosedError(f"transport {self.id} is {self._state}")
+                raise ClosedError("transport")
             self._changed.clear()
             await self._changed.wait()
 
@@ -537,7 +536,7 @@ class Transport:
         self._check_open()
         data = payload.encode() if isinstance(payload, str) else payload
         if len(data) > _core.MAX_MESSAGE:
-            raise LimitError(f"a message has at most {_core.MAX_MESSAGE} bytes, this one {len(data)}")
+            raise LimitError("bytes in a message", _core.MAX_MESSAGE)
         self._core.send_data(self._number, label, data, not isinstance(payload, str))
 
     def follow_data(self, source: Transport, *, following: bool = True) -> None:
@@ -565,7 +564,7 @@ class Transport:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise ClosedError(f"transport {self.id} has been closed")
+            raise ClosedError("transport")
 
     def _handle_state(self, state: TransportState) -> None:
         self._state = state
@@ -606,9 +605,7 @@ class Receiver:
         if rid is not None:
             rids = [encoding.rid for encoding in self.track.encodings]
             if rid not in rids:
-                from rtpcore.errors import ParametersError
-
-                raise ParametersError(f"no encoding {rid!r}: this track has {rids}")
+                raise ParametersError(f"the track has no encoding {rid!r}", f"one of {rids}")
             encoding = rids.index(rid)
         self.transport._core.request_keyframe(self._number, encoding)
 

@@ -23,7 +23,7 @@ use crate::sockets::{Listen, UdpPort, bind_tcp, bind_udp, tcp_candidate, udp_can
 use crate::worker::{Neighbours, Worker};
 
 /// How many commands may wait for one worker: more means that the owner asks faster than any machine answers.
-const MAX_COMMANDS: usize = 65_536;
+pub const MAX_COMMANDS: usize = 65_536;
 
 /// How many values may wait between two workers: a second of a busy room.
 const MAX_CROSSINGS: usize = 8192;

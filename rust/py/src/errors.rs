@@ -1,7 +1,6 @@
 //! The one conversion from Rust's errors to the exception tree of `rtpcore.errors`.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use rtpcore_net::{SendError, StartError};
 
 /// What can go wrong at this border.
@@ -52,21 +51,19 @@ fn to_exception(py: Python<'_>, error: Error) -> PyResult<PyErr> {
     match error {
         Error::Python(error) => Ok(error),
         Error::Parameters(message) => raise("ParametersError", message),
-        Error::Closed(message) => raise("ClosedError", message.into()),
-        Error::Send(SendError::Closed) => raise("ClosedError", "the forwarder has been closed".into()),
+        Error::Closed(what) => raise("ClosedError", what.into()),
+        Error::Send(SendError::Closed) => raise("ClosedError", "forwarder".into()),
         Error::Send(SendError::Full) => {
-            raise("LimitError", "too many commands wait for one worker; let the event loop run between them".into())
+            let facts = ("commands waiting for one worker", rtpcore_net::MAX_COMMANDS);
+            Ok(PyErr::from_value(errors.getattr("LimitError")?.call1(facts)?))
         }
         Error::Start(StartError::System(cause)) => raise("RtpcoreError", format!("the system refused: {cause}")),
         Error::Start(StartError::Bind(address, cause)) => {
-            let facts = PyDict::new(py);
-            facts.set_item("address", address.to_string())?;
-            facts.set_item("reason", cause.to_string())?;
-            let raised = errors.getattr("BindError")?.call((), Some(&facts))?;
-            if let Some(code) = cause.raw_os_error() {
-                raised.setattr("errno", code)?;
-            }
-            Ok(PyErr::from_value(raised))
+            // Without the number that the standard library appends: the exception has it as an attribute.
+            let words = cause.to_string();
+            let words = words.split(" (os error").next().unwrap_or("refused").to_owned();
+            let facts = (address.ip().to_string(), address.port(), cause.raw_os_error().unwrap_or(0), words);
+            Ok(PyErr::from_value(errors.getattr("BindError")?.call1(facts)?))
         }
     }
 }

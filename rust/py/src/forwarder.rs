@@ -302,7 +302,7 @@ impl Forwarder {
 
     fn with<T>(&self, action: impl FnOnce(&Running) -> Result<T, Error>) -> Result<T, Error> {
         let running = self.lock();
-        action(running.as_ref().ok_or(Error::Closed("the forwarder is not running: use it inside `async with`"))?)
+        action(running.as_ref().ok_or(Error::Closed("forwarder"))?)
     }
 
     fn command(&self, worker: u8, command: Command) -> Result<(), Error> {

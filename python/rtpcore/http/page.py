@@ -1,0 +1,36 @@
+"""The page at ``/``: publish a camera, play what others publish, see the numbers. Static files from the wheel."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from aiohttp import web
+
+__all__ = ["routes"]
+
+_TYPES = {"index.html": "text/html", "app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this module."""
+    return [web.get("/", _index), web.get("/page/{name}", _file)]
+
+
+async def _index(request: web.Request) -> web.Response:
+    if "text/html" not in request.headers.get("Accept", ""):
+        # Load balancers and health checks ask without saying what they take.
+        return web.Response(text="OK")
+    return _respond("index.html")
+
+
+async def _file(request: web.Request) -> web.Response:
+    return _respond(request.match_info["name"])
+
+
+def _respond(name: str) -> web.Response:
+    if name not in _TYPES:
+        raise web.HTTPNotFound
+    text = (resources.files("rtpcore") / "page" / name).read_text(encoding="utf-8")
+    policy = "default-src 'self'; media-src 'self' blob:; style-src 'self'; script-src 'self'; img-src 'self' data:"
+    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": policy}
+    return web.Response(text=text, content_type=_TYPES[name], headers=headers)

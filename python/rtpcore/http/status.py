@@ -1,0 +1,69 @@
+"""What goes on, as JSON for the page, and whether the server lives."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from rtpcore.http.whip import NODE
+
+if TYPE_CHECKING:
+    from rtpcore.forwarder import Receiver, Sender
+    from rtpcore.node import Player, Publisher, Session
+
+__all__ = ["routes"]
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this module."""
+    return [web.get("/livez", _livez), web.get("/api/stats", _stats), web.get("/api/rooms/{room}", _room)]
+
+
+async def _livez(_request: web.Request) -> web.Response:
+    return web.Response(text="OK")
+
+
+async def _stats(request: web.Request) -> web.Response:
+    return web.json_response(asdict(request.app[NODE].forwarder.stats()))
+
+
+async def _room(request: web.Request) -> web.Response:
+    node = request.app[NODE]
+    room = node.rooms.get(request.match_info["room"])
+    publishers = [] if room is None else [_publisher(publisher) for publisher in room.publishers.values()]
+    players = [] if room is None else [_player(player) for player in room.players.values()]
+    return web.json_response({"publishers": publishers, "players": players, "drops": node.forwarder.stats().drops})
+
+
+def _session(session: Session) -> dict[str, Any]:
+    stats = session.transport.stats()
+    return {"state": session.transport.state, "transport": None if stats is None else asdict(stats)}
+
+
+def _publisher(publisher: Publisher) -> dict[str, Any]:
+    tracks = [_receiver(receiver) for receiver in publisher.receivers]
+    return {"name": publisher.name, "tracks": tracks, **_session(publisher)}
+
+
+def _player(player: Player) -> dict[str, Any]:
+    # Without its id: who knows that may end the session.
+    return {"tracks": [_sender(sender) for sender in player.senders], **_session(player)}
+
+
+def _receiver(receiver: Receiver) -> dict[str, Any]:
+    stats = receiver.stats()
+    track = receiver.track
+    return {
+        "mid": track.mid,
+        "kind": track.kind,
+        "rids": [encoding.rid for encoding in track.encodings],
+        "codecs": [codec.mime_type for codec in track.codecs],
+        "stats": None if stats is None else asdict(stats),
+    }
+
+
+def _sender(sender: Sender) -> dict[str, Any]:
+    stats = sender.stats()
+    return {"mid": sender.track.mid, "kind": sender.track.kind, "stats": None if stats is None else asdict(stats)}
