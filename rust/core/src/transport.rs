@@ -111,6 +111,8 @@ pub(crate) struct Transport {
     /// SSRCs of its senders, sorted, for feedback.
     pub(crate) sender_ssrcs: Vec<(Ssrc, u32)>,
     pub(crate) arrivals: Option<Box<Arrivals>>,
+    /// An SSRC that it sends media with: libwebrtc takes arrival times only where they name one of its own.
+    pub(crate) media_ssrc: Ssrc,
     pub(crate) report_timer: ReportTimer,
     pub(crate) round_trip: RoundTrip,
     pub(crate) queue: VecDeque<Queued>,
@@ -157,6 +159,7 @@ impl Transport {
             senders: Vec::new(),
             sender_ssrcs: Vec::new(),
             arrivals: None,
+            media_ssrc: Ssrc(0),
             report_timer: ReportTimer::new(feedback_ssrc, crate::receive::report::VIDEO_INTERVAL),
             round_trip: RoundTrip::default(),
             queue: VecDeque::new(),

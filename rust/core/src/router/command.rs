@@ -10,7 +10,7 @@ use crate::event::{Event, Reason, TransportState};
 use crate::id::{ReceiverId, SenderId, TransportId};
 use crate::parameters::{Kind, ReceiverParameters, SenderParameters};
 use crate::payload::{Codec, Reader};
-use crate::receive::{Arrivals, Receiver};
+use crate::receive::{Arrivals, Liveness, Receiver};
 use crate::rtp::ExtensionKind;
 use crate::send::{Layer, PayloadTypes, Sender, Shape, Source, Start};
 use crate::time::Time;
@@ -202,6 +202,7 @@ impl Router {
             workers: 0,
             clocks: Default::default(),
             newest: Default::default(),
+            liveness: Liveness::default(),
             asked_at: Default::default(),
         });
         self.feed_by_id.insert(id, feed);
@@ -304,7 +305,7 @@ impl Router {
             (None, Some(start)) => copy.sender = Some(Sender::new(start, source)),
             (None, None) => return,
         }
-        apply_wishes(copy);
+        apply_wishes(copy, feed);
         self.request_wanted(now, copy_index);
         self.drop_old_sources(copy_index);
     }
@@ -347,10 +348,26 @@ impl Router {
         let Some(&index) = self.copy_by_id.get(&id) else { return };
         if let Some(copy) = self.copies.get_mut(index) {
             change(copy);
-            apply_wishes(copy);
+            if let Some(feed) = self.feed_by_id.get(&copy.source).and_then(|&feed| self.feeds.get(feed)) {
+                apply_wishes(copy, feed);
+            }
         }
         self.announce_layer(index);
         self.request_wanted(now, index);
+    }
+
+    /// Encodings of a track came or went: every follower gets the best of what is left.
+    pub(super) fn retarget(&mut self, now: Time, feed_index: usize) {
+        let Some(feed) = self.feeds.get(feed_index) else { return };
+        let followers: Vec<_> = feed.senders.iter().map(|&copy| copy as usize).collect();
+        for &index in &followers {
+            if let Some(copy) = self.copies.get_mut(index).filter(|copy| copy.source == feed.id) {
+                apply_wishes(copy, feed);
+            }
+        }
+        for index in followers {
+            self.request_wanted(now, index);
+        }
     }
 
     /// Ends a copy.
@@ -376,15 +393,16 @@ impl Router {
     }
 }
 
-/// Tells a copy's sender what the subscriber wants.
-fn apply_wishes(copy: &mut Copy) {
+/// Tells a copy's sender what the subscriber wants, as far as the publisher sends it.
+fn apply_wishes(copy: &mut Copy, feed: &Feed) {
     let Some(sender) = &mut copy.sender else { return };
     if copy.is_paused {
-        sender.pause();
-    } else {
-        sender.set_target(copy.most);
-        sender.resume();
+        return sender.pause();
     }
+    let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
+    let spatial = if is_simulcast { feed.liveness.best_within(copy.most.spatial) } else { copy.most.spatial };
+    sender.set_target(Layer { spatial, temporal: copy.most.temporal });
+    sender.resume();
 }
 
 /// How a track is cut, as far as its negotiation tells.

@@ -5,6 +5,7 @@ use crate::crossing::{Crossing, Parcel};
 use crate::drop::Drop;
 use crate::id::ReceiverId;
 use crate::packet::Packet;
+use crate::receive::Liveness;
 use crate::time::Time;
 
 impl Router {
@@ -109,6 +110,7 @@ impl Router {
             workers: 0,
             clocks: Default::default(),
             newest: Default::default(),
+            liveness: Liveness::default(),
             asked_at: Default::default(),
         });
         self.feed_by_id.insert(id, feed);

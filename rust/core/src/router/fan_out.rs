@@ -13,6 +13,11 @@ use crate::transport::Queued;
 impl Router {
     /// Hands a stored packet to the followers of this worker.
     pub(super) fn fan_out_here(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
+        let Some(feed) = self.feeds.get_mut(feed_index) else { return };
+        let Some((packet, ..)) = self.store.find(reference) else { return };
+        if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
+            self.retarget(now, feed_index);
+        }
         let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, .. } = self;
         let Some(feed) = feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = store.find(reference) else { return };

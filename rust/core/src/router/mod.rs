@@ -40,7 +40,7 @@ use crate::id::{ReceiverId, SenderId, TransportId};
 use crate::packet::Packet;
 use crate::parameters::{ReceiverParameters, SenderParameters};
 use crate::payload::Reader;
-use crate::receive::{ClockMap, MAX_ENCODINGS, Receiver};
+use crate::receive::{ClockMap, Liveness, MAX_ENCODINGS, Receiver};
 use crate::sctp::SctpEvent;
 use crate::send::{Sender, SourceId};
 use crate::srtp::Tagger;
@@ -111,6 +111,7 @@ struct Feed {
     clocks: [Option<ClockMap>; MAX_ENCODINGS],
     /// By encoding, the newest number that came.
     newest: [SeqNo; MAX_ENCODINGS],
+    liveness: Liveness,
     /// For a foreign track: when a keyframe was last asked for.
     asked_at: [Option<Time>; MAX_ENCODINGS],
 }

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::ice::{self, Path};
 use crate::packet::Packet;
 use crate::payload::{Descriptor, Reader};
-use crate::receive::{Accepted, Identifiers, Order, Route};
+use crate::receive::{Accepted, Flow, Identifiers, Order, Route};
 use crate::rtp::{ExtensionKind, Extensions, Header};
 use crate::srtp::ClearHeader;
 use crate::store::{MAX_PACKET, PacketRef};
@@ -104,6 +104,9 @@ impl Router {
             arrivals.record(now, number, u32::try_from(datagram.len()).unwrap_or(u32::MAX));
         }
         let route = transport.bindings.bind(now, &header, &Identifiers::read(&extensions, packet))?;
+        if route.flow == Flow::Media {
+            transport.media_ssrc = header.ssrc;
+        }
         let slot = transport.receivers.get(usize::from(route.receiver)).copied().flatten();
         let feed_index = slot.ok_or(Drop::UnknownSsrc)? as usize;
         let feed = self.feeds.get_mut(feed_index).ok_or(Drop::UnknownSsrc)?;

@@ -1,14 +1,12 @@
 //! RTCP to a peer: reports, requests for packets and keyframes, arrival times. Compound where reports are due, reduced-size
 //! otherwise (RFC 5506).
 
-use core::time::Duration;
-
 use super::Router;
 use crate::drop::Drop;
 use crate::receive::KeyframeRequest;
 use crate::rtcp::{self, Full, Writer};
 use crate::time::Time;
-use crate::units::{SeqNo, Ssrc};
+use crate::units::SeqNo;
 
 /// One RTCP datagram: what fits every path, with room for SRTCP's index and tag.
 const MAX_RTCP: usize = 1200 - 32;
@@ -108,8 +106,7 @@ impl Router {
 
     fn write_feedback(&mut self, now: Time, index: usize, outbox: &mut Outbox<'_>) {
         let Some(transport) = self.transports.get_mut(index) else { return };
-        let (us, rtt): (Ssrc, Option<Duration>) = (transport.feedback_ssrc, transport.round_trip.smoothed());
-        let mut some_ssrc = Ssrc(0);
+        let (us, rtt) = (transport.feedback_ssrc, transport.round_trip.smoothed());
         for feed in transport.receivers.iter().flatten() {
             let Some(intake) = self.feeds.get_mut(*feed as usize).and_then(|feed| feed.intake.as_mut()) else { continue };
             let mut missing = [SeqNo(0); MAX_NACKS];
@@ -118,7 +115,6 @@ impl Router {
                 outbox.append(|writer| rtcp::nack::write(writer, us, ssrc, numbers.iter().map(|seq| seq.low())).map(|_| ()));
             }
             while let Some((encoding, ssrc, request)) = intake.receiver.poll_keyframe(now, rtt) {
-                some_ssrc = ssrc;
                 if let Some(count) = intake.keyframe_requests.get_mut(usize::from(encoding)) {
                     *count += 1;
                 }
@@ -136,7 +132,7 @@ impl Router {
                 let received = list.get(..feedback.received).unwrap_or(&[]);
                 let head = rtcp::transport_cc::Head {
                     sender_ssrc: us,
-                    media_ssrc: some_ssrc,
+                    media_ssrc: transport.media_ssrc,
                     base: feedback.base,
                     feedback_count: feedback.feedback_count,
                 };

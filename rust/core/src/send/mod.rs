@@ -136,6 +136,8 @@ pub struct Sender {
     stream: Option<Stream>,
     rtx_next: SeqNo,
     announced: Option<Layer>,
+    /// The highest layers forwarded since the last switch.
+    seen: Layer,
     wanted: Option<Layer>,
     is_paused: bool,
     retransmissions: u64,
@@ -156,6 +158,7 @@ impl Sender {
             stream: None,
             rtx_next: SeqNo::first(start.rtx_sequence_number),
             announced: None,
+            seen: Layer::default(),
             wanted: None,
             is_paused: false,
             retransmissions: 0,
@@ -179,6 +182,7 @@ impl Sender {
         let marker = match self.selector.select(source, packet) {
             Decision::Forward { marker } => marker,
             Decision::Switch { marker } => {
+                self.seen = Layer::default();
                 self.join(now, Stream { source, encoding: packet.encoding }, packet);
                 marker
             }
@@ -190,6 +194,9 @@ impl Sender {
             }
         };
         let rewritten = self.rewriter.rewrite(packet, marker).ok_or(Drop::TooLate)?;
+        let descriptor = &packet.descriptor;
+        self.seen.spatial = self.seen.spatial.max(descriptor.spatial);
+        self.seen.temporal = self.seen.temporal.max(descriptor.temporal);
         let seq = self.cache.store(Entry::new(now, packet_ref, payload_type, &rewritten))?;
         self.report.count(packet.header.payload_len);
         Ok(seq)
@@ -281,9 +288,15 @@ impl Sender {
         Some(self.report.build(now, self.start.ssrc, ClockMap { ntp: publisher.ntp_at(now), rtp, at: now, ..publisher }))
     }
 
-    /// The limit in force; none while paused or waiting for the first keyframe.
+    /// What is forwarded: the encoding or the highest spatial layer, and the highest temporal layer, that came and are within
+    /// the limit; none while paused or waiting for the first keyframe.
     pub fn layer(&self) -> Option<Layer> {
-        self.selector.layer()
+        let limit = self.selector.layer()?;
+        let spatial = match self.source.shape {
+            Shape::Simulcast => self.forwarded_encoding()?,
+            _ => self.seen.spatial.min(limit.spatial),
+        };
+        Some(Layer { spatial, temporal: self.seen.temporal.min(limit.temporal) })
     }
 
     /// Whether [`Self::layer`] is another one than when this was last asked.
