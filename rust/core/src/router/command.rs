@@ -395,14 +395,28 @@ impl Router {
 
 /// Tells a copy's sender what the subscriber wants, as far as the publisher sends it.
 fn apply_wishes(copy: &mut Copy, feed: &Feed) {
+    let is_blind = is_blind_to_layers(copy, feed);
     let Some(sender) = &mut copy.sender else { return };
     if copy.is_paused {
         return sender.pause();
     }
     let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
-    let spatial = if is_simulcast { feed.liveness.best_within(copy.most.spatial) } else { copy.most.spatial };
+    let spatial = if is_simulcast {
+        feed.liveness.best_within(copy.most.spatial)
+    } else if is_blind {
+        0
+    } else {
+        copy.most.spatial
+    };
     sender.set_target(Layer { spatial, temporal: copy.most.temporal });
     sender.resume();
+}
+
+/// Whether the subscriber could not tell spatial layers apart: AV1 names them in the dependency descriptor alone, and libwebrtc
+/// without it takes the layers of one picture for frames in disorder and decodes none.
+fn is_blind_to_layers(copy: &Copy, feed: &Feed) -> bool {
+    let codec = feed.parameters.as_ref().and_then(|parameters| parameters.codecs.first()).map(|codec| codec.codec);
+    codec == Some(Codec::Av1) && copy.parameters.extensions.id(ExtensionKind::DependencyDescriptor).is_none()
 }
 
 /// How a track is cut, as far as its negotiation tells.
