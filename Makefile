@@ -69,7 +69,7 @@ supply-chain: $(ENV) $(CARGO_DENY)
 unit: needs-unit $(EXTENSION)  ## Tests of the crates and of the package
 	cargo test --quiet $(CRATES) $(LOCKED)
 	$(PY)/stubtest --mypy-config-file pyproject.toml rtpcore._core
-	$(PY)/pytest --quiet --ignore tests/e2e tests
+	$(PY)/pytest --quiet --ignore tests/e2e
 
 .PHONY: sim
 sim:  ## Rooms in virtual time: the committed seeds, and SEEDS=1000 more of them if asked

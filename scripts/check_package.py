@@ -8,7 +8,14 @@ import zipfile
 from pathlib import Path
 
 WHEEL_MUST_HAVE = {"rtpcore/__init__.py", "rtpcore/_core.pyi", "rtpcore/py.typed", "rtpcore/_core.abi3.so"}
-SOURCE_MUST_HAVE = {"Cargo.lock", "LICENSE", "README.md", "pyproject.toml", "rust/core/src/lib.rs", "rust/py/src/lib.rs"}
+SOURCE_MUST_HAVE = {
+    "Cargo.lock",
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+    "rust/core/src/lib.rs",
+    "rust/py/src/lib.rs",
+}
 # A binary that slipped in would be installed instead of the one that is built.
 SOURCE_MUST_NOT_END_WITH = (".so", ".pyc", ".whl")
 

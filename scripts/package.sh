@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 rm -rf .build/package
 mkdir -p .build/package
 .venv/bin/maturin build --release --quiet --out .build/package
-.venv/bin/maturin sdist --quiet --out .build/package
+.venv/bin/maturin sdist --out .build/package
 
 # Into an environment with nothing else in it, away from this directory: with its declared dependencies it must be complete.
 uv venv --quiet --no-project --python .venv/bin/python .build/package/venv

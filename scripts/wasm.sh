@@ -9,24 +9,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=wasm32-unknown-unknown
-packages=(rustc-web cargo-web rust-web-src libstd-rust-web-dev)
+packages=(rustc-web cargo-web rust-web-src)
 
 installed() { [ -d "$(rustc --print target-libdir --target $target 2>/dev/null)" ]; }
 
-# Unpacks Debian's compiler into $1 with those of its libraries that this machine lacks.
+# Unpacks into $1 Debian's compiler with those of its libraries that this machine lacks.
 unpack_debian_rust() {
-  local root=$1 names
-  rm -rf "$root.part"
+  local root=$1 missing
+  rm -rf "$root" "$root.part"
   mkdir -p "$root.part/packages"
-  names=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
-    "${packages[@]}" | grep -E '^[a-z0-9]' | sort -u)
-  for name in $names; do
-    # Only what the compiler needs and a Debian machine with a C compiler has not.
-    case $name in *rust*|cargo*|libllvm*|libgit2*|libhttp-parser*|libmbed*) ;; *) continue ;; esac
-    if ! dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii'; then
-      (cd "$root.part/packages" && apt-get download -q "$name" >/dev/null)
-    fi
-  done
+  missing=$(apt-get --simulate install --no-install-recommends "${packages[@]}" | awk '$1 == "Inst" { print $2 }')
+  (cd "$root.part/packages" && apt-get download --quiet $missing) >/dev/null 2>&1
   for deb in "$root.part"/packages/*.deb; do dpkg -x "$deb" "$root.part"; done
   rm -rf "$root.part/packages"
   mv "$root.part" "$root"
@@ -38,14 +31,18 @@ if ! installed && command -v rustup >/dev/null; then rustup --quiet target add $
 if ! installed; then
   root=$PWD/.build/debian-rust
   if [ ! -d "$root" ]; then
-    if ! apt-cache show "${packages[@]}" >/dev/null 2>&1; then
+    known() { apt-cache show "${packages[@]}" >/dev/null 2>&1; }
+    if ! known && [ "$(id -u)" -eq 0 ]; then apt-get update >/dev/null 2>&1 || true; fi
+    if ! known; then
       echo "wasm: NOT CHECKED here: this machine has no $target, and neither rustup nor apt-get can bring it" >&2
       exit 0
     fi
     echo "wasm: compiling the standard library for $target from Debian's packages, once"
     unpack_debian_rust "$root"
   fi
-  export LD_LIBRARY_PATH=$root/usr/lib/$(gcc -print-multiarch 2>/dev/null || dpkg-architecture -qDEB_HOST_MULTIARCH):$root/usr/lib
+  linker=$(rustc --print target-libdir)/../bin/rust-lld     # of the toolchain at hand: Debian's compiler comes without
+  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
+  export LD_LIBRARY_PATH=$root/usr/lib/$(cc -print-multiarch):$root/usr/lib
   # The unstable flag is the one that builds the standard library; the core itself uses nothing unstable.
   export RUSTC_BOOTSTRAP=1 RUSTC=$root/usr/bin/rustc
   cargo=("$root/usr/bin/cargo")
