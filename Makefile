@@ -1,0 +1,148 @@
+# Two verbs for everyone, `make serve` and `make test`; the others are parts of `make test`, for those who work here.
+# What a verb needs it installs or builds itself, once: into .venv, target/ and .build/, and from Debian's packages what
+# scripts/need.sh finds missing. Nothing is rebuilt that has not changed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+# One verb after the other, in the order written: cargo uses all cores by itself, and the first failure should be the last line.
+.NOTPARALLEL:
+
+PY := .venv/bin
+ENV := .venv/.synced
+EXTENSION := python/rtpcore/_core.abi3.so
+CARGO_DENY := .build/tools/bin/cargo-deny-0.20.2
+LOCKED := $(if $(CI),--locked)
+# Crates whose unit tests cargo runs: the Python face has none without an interpreter, the simulations are a verb of their own.
+CRATES := --workspace --exclude rtpcore-py --exclude rtpcore-sim
+# Directories are listed too: their time changes when a file is removed.
+RUST_SOURCES := $(shell find rust -not -path '*/tests*' \( -type d -o -name '*.rs' -o -name Cargo.toml \)) Cargo.toml Cargo.lock
+
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(CURDIR)/.build/uv/bin:$(CURDIR)/.build/tools/bin:$(PATH)
+export UV_PYTHON_DOWNLOADS := never
+unexport CONDA_PREFIX PYTHONPATH
+
+.PHONY: help
+help:  ## Say what the verbs are
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+##### For everyone
+
+.PHONY: serve
+serve: build  ## Start a server with a page to publish and play; prints its URL (ARGS="--help" for options)
+	@$(PY)/python -m rtpcore.serve $(ARGS)
+
+.PHONY: test
+test: needs lint unit sim fuzz e2e quality  ## Everything CI checks; the quick checks first
+
+##### Parts of it
+
+.PHONY: build
+build: $(EXTENSION)  ## .venv with rtpcore in it, the extension optimised
+
+.PHONY: lint
+lint: lint-python lint-rust supply-chain  ## Format, lints, types, arrows, spelling, licences
+
+.PHONY: lint-python
+lint-python: $(ENV)
+	$(PY)/ruff check --quiet .
+	$(PY)/ruff format --quiet --check .
+	$(PY)/typos --quiet
+	PYTHONPATH=python $(PY)/lint-imports --no-cache --no-logo
+	$(PY)/mypy --no-error-summary
+
+.PHONY: lint-rust
+lint-rust:
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --quiet --workspace --all-targets $(LOCKED) -- --deny warnings
+
+.PHONY: supply-chain
+supply-chain: $(ENV) $(CARGO_DENY)
+	$(PY)/python scripts/check_licences.py
+	$(CARGO_DENY) --log-level warn --workspace check bans licenses sources
+
+.PHONY: unit
+unit: needs-unit $(EXTENSION)  ## Tests of the crates and of the package
+	cargo test --quiet $(CRATES) $(LOCKED)
+	$(PY)/stubtest --mypy-config-file pyproject.toml rtpcore._core
+	$(PY)/pytest --quiet --ignore tests/e2e
+
+.PHONY: sim
+sim:  ## Rooms in virtual time: the committed seeds, and SEEDS=1000 more of them if asked
+	cargo test --quiet --package rtpcore-sim $(LOCKED)
+
+.PHONY: fuzz
+fuzz: needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECONDS (15) each
+	scripts/fuzz.sh $(TARGETS)
+
+.PHONY: e2e
+e2e: needs-e2e $(EXTENSION)  ## Chromium and aiortc publish and play through a real server
+	$(PY)/pytest --quiet tests/e2e
+
+.PHONY: quality
+quality: wasm package  ## What the code promises beyond behaviour: a pure core, a complete package
+
+.PHONY: wasm
+wasm:  ## The core builds for wasm32 and asks the host for nothing
+	scripts/wasm.sh
+
+.PHONY: package
+package: $(ENV) $(EXTENSION)
+	scripts/package.sh
+
+.PHONY: bench
+bench: needs-bench $(EXTENSION)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
+	$(PY)/python -m bench $(ARGS)
+
+##### Housekeeping
+
+.PHONY: lock
+lock:  ## Take the newest versions that pyproject.toml allows into requirements/dev.txt
+	@scripts/get-uv.sh
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet --output-file requirements/dev.txt
+
+.PHONY: format
+format: $(ENV)  ## Let the formatters have their way
+	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
+	$(PY)/ruff check --quiet --fix .
+	$(PY)/ruff format --quiet .
+
+.PHONY: clean
+clean:  ## Remove everything that was built or installed here
+	rm -rf .venv .build target fuzz/target fuzz/corpus fuzz/artifacts dist $(EXTENSION)
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: needs needs-unit needs-e2e needs-fuzz needs-bench
+# Asked for in one go by `make test`, so that a missing package is known after a second and not after ten minutes.
+needs:
+	@scripts/need.sh libsrtp2 chromium c++
+needs-unit:
+	@scripts/need.sh libsrtp2
+needs-e2e:
+	@scripts/need.sh chromium
+needs-fuzz:
+	@scripts/need.sh c++
+needs-bench:
+	@scripts/need.sh valgrind
+
+##### What is on disk
+
+$(ENV): requirements/dev.txt
+	@scripts/get-uv.sh
+	uv venv --quiet --allow-existing --no-project --python '>=3.10' .venv
+	uv pip sync --quiet --require-hashes requirements/dev.txt
+	touch $@
+
+$(EXTENSION): $(ENV) pyproject.toml $(RUST_SOURCES)
+	$(PY)/maturin develop --release --uv --quiet
+	touch $@
+
+$(CARGO_DENY):
+	scripts/get-cargo-tool.sh cargo-deny 0.20.2
+	ln -sf cargo-deny $@
