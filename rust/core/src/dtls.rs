@@ -221,11 +221,7 @@ impl Dtls {
                         return Ok(DtlsOutput::Connected(keys));
                     }
                 }
-                dimpl::Output::ApplicationData(data) => {
-                    if self.is_trusted {
-                        return Ok(DtlsOutput::Data(data.len()));
-                    }
-                }
+                dimpl::Output::ApplicationData(data) if self.is_trusted => return Ok(DtlsOutput::Data(data.len())),
                 dimpl::Output::CloseNotify => return Ok(DtlsOutput::Closed),
                 _ => {}
             }

@@ -28,8 +28,8 @@ pub mod srtp;
 pub mod stats;
 pub mod store;
 pub mod time;
-mod transport;
 pub mod transmit;
+mod transport;
 pub mod units;
 
 pub use drop::{Drop, DropCounts};

@@ -6,8 +6,8 @@ use std::time::Instant;
 use is::Candidate;
 
 use crate::command::{Remote, Security};
-use crate::dtls::{Certificate, Dtls, Keys};
 use crate::drop::{Drop, DropCounts};
+use crate::dtls::{Certificate, Dtls, Keys};
 use crate::event::TransportState;
 use crate::ice::{Ice, Path};
 use crate::id::TransportId;

@@ -31,6 +31,7 @@ impl SeqNo {
     /// The number with low bits `low` that lies nearest to this one (RFC 3711 §3.3.1).
     ///
     /// A distance of exactly 2^15 reads as older. Never below zero: near the start it is the number one wrap later.
+    #[must_use]
     pub const fn nearest(self, low: u16) -> Self {
         let ahead = low.wrapping_sub(self.low());
         if ahead < 0x8000 {

@@ -12,6 +12,7 @@ use rtpcore_core::transmit::{Run, SendSlab};
 
 /// How many datagrams, or trains of datagrams, one recvmmsg takes.
 const RECV_MESSAGES: usize = 16;
+const RECV_MESSAGES_U32: u32 = 16;
 
 /// A train that the kernel merged is at most this long.
 const RECV_BYTES: usize = 65_536;
@@ -68,7 +69,7 @@ impl RecvBatch {
             libc::recvmmsg(
                 fd,
                 self.headers.as_mut_ptr(),
-                RECV_MESSAGES as u32,
+                RECV_MESSAGES_U32,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
@@ -287,12 +288,18 @@ fn address_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
+/// The families as the address structures hold them: small numbers, in 16 bits.
+#[allow(clippy::cast_possible_truncation)]
+const AF_INET: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
+#[allow(clippy::cast_possible_truncation)]
+const AF_INET6: libc::sa_family_t = libc::AF_INET6 as libc::sa_family_t;
+
 fn write_address(address: SocketAddr, storage: &mut libc::sockaddr_storage) -> libc::socklen_t {
     match address {
         SocketAddr::V4(v4) => {
             // SAFETY: storage is larger than sockaddr_in and aligned for it.
             let out = unsafe { &mut *(&raw mut *storage).cast::<libc::sockaddr_in>() };
-            out.sin_family = libc::AF_INET as _;
+            out.sin_family = AF_INET;
             out.sin_port = v4.port().to_be();
             out.sin_addr.s_addr = u32::from(*v4.ip()).to_be();
             len_of::<libc::sockaddr_in>()
@@ -300,7 +307,7 @@ fn write_address(address: SocketAddr, storage: &mut libc::sockaddr_storage) -> l
         SocketAddr::V6(v6) => {
             // SAFETY: storage is larger than sockaddr_in6 and aligned for it.
             let out = unsafe { &mut *(&raw mut *storage).cast::<libc::sockaddr_in6>() };
-            out.sin6_family = libc::AF_INET6 as _;
+            out.sin6_family = AF_INET6;
             out.sin6_port = v6.port().to_be();
             out.sin6_flowinfo = 0;
             out.sin6_addr.s6_addr = v6.ip().octets();
@@ -322,11 +329,7 @@ mod tests {
         receiver.set_nonblocking(true).unwrap();
         enable_gro(receiver.as_raw_fd());
         let sender = UdpSocket::bind(address).unwrap();
-        let path = Path {
-            via: Via::Udp,
-            local: sender.local_addr().unwrap(),
-            remote: receiver.local_addr().unwrap(),
-        };
+        let path = Path { via: Via::Udp, local: sender.local_addr().unwrap(), remote: receiver.local_addr().unwrap() };
         let mut slab = SendSlab::new(64);
         let lens = [900usize, 900, 900, 300, 20, 1200, 1200];
         for (n, &len) in lens.iter().enumerate() {

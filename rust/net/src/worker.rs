@@ -428,8 +428,7 @@ impl Worker {
         let Self { connections, router, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
         let path = Path { via: Via::Tcp, local: connection.local, remote: connection.remote };
-        let progress =
-            connection.receive(|packet| guard(router, |router| router.handle_datagram(now, path, packet)));
+        let progress = connection.receive(|packet| guard(router, |router| router.handle_datagram(now, path, packet)));
         if progress == Progress::Closed {
             self.drop_connection(key);
         }

@@ -4,9 +4,7 @@ use is::{Candidate, IceCreds};
 use pyo3::prelude::*;
 use rtpcore_core::command::Remote;
 use rtpcore_core::dtls::{DtlsRole, Fingerprint};
-use rtpcore_core::parameters::{
-    CodecParameters, EncodingParameters, Kind, ReceiverParameters, SenderParameters,
-};
+use rtpcore_core::parameters::{CodecParameters, EncodingParameters, Kind, ReceiverParameters, SenderParameters};
 use rtpcore_core::payload::Codec;
 use rtpcore_core::rtp::{ExtensionKind, ExtensionMap};
 use rtpcore_core::{Mid, Pt, Rid, Ssrc};

@@ -8,9 +8,9 @@ use dimpl::certificate::generate_self_signed_certificate;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use rtpcore_core::command::{Command, Security};
+use rtpcore_core::dtls::DtlsFailure;
 use rtpcore_core::dtls::{Certificate, Fingerprint};
 use rtpcore_core::event::{Event, Reason, TransportState};
-use rtpcore_core::dtls::DtlsFailure;
 use rtpcore_core::ice::Role;
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::Limits;
@@ -138,6 +138,7 @@ impl Forwarder {
     }
 
     /// The peer's description has come or changed.
+    #[allow(clippy::needless_pass_by_value)] // PyO3 hands lists over
     #[pyo3(signature = (transport, *, ufrag, pwd, fingerprints, is_client, max_message))]
     fn set_remote(
         &self,

@@ -154,8 +154,7 @@ impl Ice {
         if !known && self.heard.len() >= MAX_ADDRESSES {
             return Err(Drop::BadStun);
         }
-        let packet =
-            StunPacket { proto: path.via.protocol(), source: path.remote, destination: path.local, message };
+        let packet = StunPacket { proto: path.via.protocol(), source: path.remote, destination: path.local, message };
         if !self.agent.handle_packet(now, packet) {
             return Err(Drop::BadStun);
         }
@@ -178,8 +177,7 @@ impl Ice {
     /// The next STUN message to send, and where.
     pub fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
         let transmit = self.agent.poll_transmit()?;
-        let path =
-            Path { via: Via::of(transmit.proto), local: transmit.source, remote: transmit.destination };
+        let path = Path { via: Via::of(transmit.proto), local: transmit.source, remote: transmit.destination };
         Some((path, transmit.contents.into()))
     }
 

@@ -112,6 +112,7 @@ mod tests {
             codec: Codec::Vp8,
             payload_type: Pt(96),
             clock_rate: 90_000,
+            format: 0,
             rtx: None,
             nack: true,
             pli,

@@ -6,7 +6,7 @@ use super::MAX_ENCODINGS;
 use crate::time::Time;
 
 /// An encoding that was silent for so long...
-const QUIET: Duration = Duration::from_millis(1000);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// ... while the others began so many frames has stopped. A still screen is silent in all encodings alike, and keeps them.
 const FRAMES_OF_OTHERS: u16 = 5;

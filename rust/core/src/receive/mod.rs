@@ -19,13 +19,13 @@ use core::time::Duration;
 
 pub use self::arrival::{Arrival, Arrivals, Feedback};
 pub use self::binding::{BindError, Bindings, Flow, Identifiers, Route};
-pub use crate::rtp::ClockMap;
 pub use self::keyframe::{KeyframeRequest, KeyframeRequests};
 pub use self::liveness::Liveness;
 pub use self::nack::NackList;
 pub use self::report::{ReportTimer, RoundTrip};
 pub use self::sequence::Order;
 pub use self::stream::{Stream, StreamTotals};
+pub use crate::rtp::ClockMap;
 
 use crate::drop::Drop;
 use crate::parameters::{CodecParameters, Kind, ReceiverParameters};

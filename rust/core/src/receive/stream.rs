@@ -2,12 +2,12 @@
 
 use core::time::Duration;
 
-use crate::rtcp::ReportBlock;
-use crate::rtp::clock::{ClockMap, ntp_middle, ticks_at};
 use super::rate::Rate;
 use super::sequence::{Order, Received, Sequence};
 use crate::drop::Drop;
+use crate::rtcp::ReportBlock;
 use crate::rtp::Header;
+use crate::rtp::clock::{ClockMap, ntp_middle, ticks_at};
 use crate::time::Time;
 use crate::units::{Bitrate, SeqNo, Ssrc};
 

@@ -16,6 +16,7 @@ fn codec(codec: Codec, pt: u8, rtx: Option<u8>, clock_rate: u32) -> CodecParamet
         codec,
         payload_type: Pt(pt),
         clock_rate,
+        format: 0,
         rtx: rtx.map(Pt),
         nack: is_video,
         pli: is_video,
@@ -164,7 +165,7 @@ fn a_keyframe_makes_losses_moot_and_grants_wishes() {
     assert_eq!((receiver.deadline(), receiver.poll_keyframe(ms(0), RTT)), (Time::NEVER, None), "nobody to ask yet");
     send(&mut receiver, ms(1), [10, 15]);
     assert_eq!(receiver.deadline(), ms(0));
-    assert_eq!(receiver.poll_keyframe(ms(1), RTT), Some((Ssrc(1), KeyframeRequest::Pli)));
+    assert_eq!(receiver.poll_keyframe(ms(1), RTT), Some((0, Ssrc(1), KeyframeRequest::Pli)));
     assert_eq!(receiver.poll_keyframe(ms(1), RTT), None);
     receiver.handle_keyframe(0, SeqNo::first(15));
     assert_eq!((nacked(&mut receiver, ms(20)), receiver.deadline()), (vec![], Time::NEVER));
@@ -175,7 +176,7 @@ fn more_missing_than_worth_asking_wishes_for_a_keyframe() {
     let mut receiver = receiver(1);
     send(&mut receiver, ms(0), [0, 1002]);
     assert_eq!(nacked(&mut receiver, ms(20)), Vec::<u16>::new());
-    assert_eq!(receiver.poll_keyframe(ms(20), RTT), Some((Ssrc(1), KeyframeRequest::Pli)));
+    assert_eq!(receiver.poll_keyframe(ms(20), RTT), Some((0, Ssrc(1), KeyframeRequest::Pli)));
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn each_encoding_asks_for_itself() {
     let asked: Vec<_> = core::iter::from_fn(|| receiver.poll_nack(ms(10), RTT, &mut out)).collect();
     assert_eq!(asked, [(Ssrc(0), 1), (Ssrc(1), 1), (Ssrc(2), 1)]);
     receiver.request_keyframe(ms(10), 2);
-    assert_eq!(receiver.poll_keyframe(ms(10), RTT), Some((Ssrc(2), KeyframeRequest::Pli)));
+    assert_eq!(receiver.poll_keyframe(ms(10), RTT), Some((1, Ssrc(2), KeyframeRequest::Pli)));
     assert_eq!(receiver.poll_keyframe(ms(10), RTT), None);
 }
 

@@ -3,6 +3,7 @@
 use super::{Feed, Owner, Router, narrow};
 use crate::crossing::{Crossing, Parcel};
 use crate::drop::Drop;
+use crate::ice::Path;
 use crate::id::ReceiverId;
 use crate::packet::Packet;
 use crate::receive::Liveness;
@@ -12,7 +13,9 @@ impl Router {
     /// Takes a value from another worker.
     pub fn handle_crossing(&mut self, now: Time, from: u8, crossing: Crossing) {
         match crossing {
-            Crossing::Packet { receiver, packet, parcel } => self.handle_foreign_packet(now, from, receiver, packet, parcel),
+            Crossing::Packet { receiver, packet, parcel } => {
+                self.handle_foreign_packet(now, from, receiver, packet, parcel);
+            }
             Crossing::Emptied(packet, parcel) => self.keep_parcel(packet, parcel),
             Crossing::Datagram { path, parcel } => self.handle_datagram(now, path, parcel.bytes()),
             Crossing::Claim { path, is_claimed: true } => {
@@ -127,6 +130,12 @@ impl Router {
             self.feed_by_id.remove(&id);
             self.crossings.push_back((id.worker(), Crossing::Follow { receiver: id, is_following: false }));
         }
+    }
+
+    /// Tells all other workers whose datagrams on this path are.
+    pub(super) fn claim(&mut self, path: Path, is_claimed: bool) {
+        let workers = (0..64u8).filter(|&worker| self.neighbours & (1 << worker) != 0);
+        self.crossings.extend(workers.map(|worker| (worker, Crossing::Claim { path, is_claimed })));
     }
 
     /// An empty pair to pack, from those that came home.

@@ -1,10 +1,9 @@
 //! One packet, many followers: who takes it, under which number, waits in whose queue.
 
-use super::{Copy, Router, narrow, source_of};
+use super::{Copy, Router, arm, narrow, source_of};
 use crate::crossing::Crossing;
 use crate::drop::Drop;
 use crate::event::Event;
-
 
 use crate::store::PacketRef;
 use crate::time::Time;
@@ -38,9 +37,9 @@ impl Router {
                 continue;
             }
             *current = Some(copy.transport);
-            let taken = sender.forward(now, source, packet, reference).and_then(|seq| {
-                transport.enqueue(Queued { sender: index, seq, rtx: None })
-            });
+            let taken = sender
+                .forward(now, source, packet, reference)
+                .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }));
             match taken {
                 Ok(()) => {
                     *forwarded += 1;
@@ -93,25 +92,14 @@ impl Router {
             if encodings & (1 << encoding) == 0 {
                 continue;
             }
-            match &mut feed.intake {
-                Some(intake) => {
-                    intake.receiver.request_keyframe(now, encoding);
-                    let (at, transport) = (intake.receiver.deadline(), intake.transport);
-                    if let Some(transport) = self.transports.get_mut(transport)
-                        && at < transport.armed_at
-                    {
-                        transport.armed_at = at;
-                        self.timers.push(std::cmp::Reverse((at, narrow(intake.transport))));
-                    }
-                }
-                None => {
-                    let Some(asked_at) = feed.asked_at.get_mut(usize::from(encoding)) else { continue };
-                    if asked_at.is_none_or(|at| (at + interval).is_due(now)) {
-                        *asked_at = Some(now);
-                        let crossing = Crossing::Keyframe { receiver: feed.id, encoding };
-                        self.crossings.push_back((feed.id.worker(), crossing));
-                    }
-                }
+            if let Some(intake) = &mut feed.intake {
+                intake.receiver.request_keyframe(now, encoding);
+                arm(&mut self.transports, &mut self.timers, intake.transport, intake.receiver.deadline());
+            } else if let Some(asked_at) = feed.asked_at.get_mut(usize::from(encoding))
+                && asked_at.is_none_or(|at| (at + interval).is_due(now))
+            {
+                *asked_at = Some(now);
+                self.crossings.push_back((feed.id.worker(), Crossing::Keyframe { receiver: feed.id, encoding }));
             }
         }
     }

@@ -36,7 +36,13 @@ impl Router {
         for packet in Compound::new(datagram) {
             match packet? {
                 RtcpPacket::SenderReport(report) => {
-                    self.handle_sender_report(now, index, report.ssrc, report.info.ntp_time.0, report.info.rtp_timestamp);
+                    self.handle_sender_report(
+                        now,
+                        index,
+                        report.ssrc,
+                        report.info.ntp_time.0,
+                        report.info.rtp_timestamp,
+                    );
                     report.blocks().for_each(|block| self.handle_report_block(now, index, &block));
                 }
                 RtcpPacket::ReceiverReport(report) => {
@@ -79,9 +85,11 @@ impl Router {
         let Some(clock) = intake.receiver.clock(route.encoding) else { return };
         let (receiver, workers) = (feed.id, feed.workers);
         self.set_clock(feed_index, route.encoding, clock);
-        self.crossings.extend((0..64u8).filter(|&worker| workers & (1 << worker) != 0).map(|worker| {
-            (worker, Crossing::Clock { receiver, encoding: route.encoding, clock })
-        }));
+        self.crossings.extend(
+            (0..64u8)
+                .filter(|&worker| workers & (1 << worker) != 0)
+                .map(|worker| (worker, Crossing::Clock { receiver, encoding: route.encoding, clock })),
+        );
     }
 
     pub(super) fn set_clock(&mut self, feed_index: usize, encoding: u8, clock: ClockMap) {
@@ -94,13 +102,7 @@ impl Router {
             let Some(copy) = self.copies.get_mut(index as usize) else { continue };
             let Some(sender) = &mut copy.sender else { continue };
             sender.handle_clock(stream, clock);
-            let (at, transport) = (sender.poll_timeout(), copy.transport);
-            if let Some(peer) = self.transports.get_mut(transport)
-                && at < peer.armed_at
-            {
-                peer.armed_at = at;
-                self.timers.push(std::cmp::Reverse((at, super::narrow(transport))));
-            }
+            super::arm(&mut self.transports, &mut self.timers, copy.transport, sender.poll_timeout());
         }
     }
 
@@ -121,9 +123,9 @@ impl Router {
         let copy = self.copies.get_mut(copy_index as usize).ok_or(Drop::UnknownSsrc)?;
         let sender = copy.sender.as_mut().ok_or(Drop::NotInHistory)?;
         let seq = sender.retransmit(now, number)?;
-        let has_rtx = sender
-            .entry(seq)
-            .is_some_and(|entry| copy.parameters.codecs.iter().any(|c| c.payload_type == entry.payload_type && c.rtx.is_some()));
+        let has_rtx = sender.entry(seq).is_some_and(|entry| {
+            copy.parameters.codecs.iter().any(|c| c.payload_type == entry.payload_type && c.rtx.is_some())
+        });
         let rtx = if has_rtx { sender.next_rtx() } else { None };
         transport.enqueue(Queued { sender: copy_index, seq, rtx })?;
         self.mark_dirty(index);

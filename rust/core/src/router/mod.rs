@@ -47,8 +47,8 @@ use crate::srtp::Tagger;
 use crate::stats::Traffic;
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
-use crate::units::{Pt, SeqNo};
 use crate::transport::{Control, Transport};
+use crate::units::{Pt, SeqNo};
 
 /// Bounds of one router.
 #[derive(Clone, Copy, Debug)]
@@ -296,12 +296,7 @@ impl Router {
 
     /// Sees to it that a peer gets its turn at `at` or before.
     fn arm(&mut self, index: usize, at: Time) {
-        if let Some(transport) = self.transports.get_mut(index)
-            && at < transport.armed_at
-        {
-            transport.armed_at = at;
-            self.timers.push(Reverse((at, narrow(index))));
-        }
+        arm(&mut self.transports, &mut self.timers, index, at);
     }
 
     fn keep_parcel(&mut self, packet: Box<Packet>, parcel: Box<Parcel>) {
@@ -309,6 +304,16 @@ impl Router {
         if self.parcels.len() < 1024 {
             self.parcels.push((packet, parcel));
         }
+    }
+}
+
+/// Sets a peer's timer to `at`, unless it is earlier already.
+fn arm(transports: &mut Slab<Transport>, timers: &mut BinaryHeap<Reverse<(Time, u32)>>, index: usize, at: Time) {
+    if let Some(transport) = transports.get_mut(index)
+        && at < transport.armed_at
+    {
+        transport.armed_at = at;
+        timers.push(Reverse((at, narrow(index))));
     }
 }
 

@@ -113,7 +113,8 @@ impl Router {
         let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
         let (accepted, packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
         let is_new = intake.begin(accepted.encoding);
-        let deadline = intake.receiver.deadline().min(transport.arrivals.as_ref().map_or(Time::NEVER, |a| a.deadline()));
+        let deadline =
+            intake.receiver.deadline().min(transport.arrivals.as_ref().map_or(Time::NEVER, |a| a.deadline()));
         let receiver = feed.id;
         if is_new {
             self.events.push_back(Event::EncodingStarted { receiver, encoding: accepted.encoding });

@@ -108,11 +108,15 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else { return };
         let (us, rtt) = (transport.feedback_ssrc, transport.round_trip.smoothed());
         for feed in transport.receivers.iter().flatten() {
-            let Some(intake) = self.feeds.get_mut(*feed as usize).and_then(|feed| feed.intake.as_mut()) else { continue };
+            let Some(intake) = self.feeds.get_mut(*feed as usize).and_then(|feed| feed.intake.as_mut()) else {
+                continue;
+            };
             let mut missing = [SeqNo(0); MAX_NACKS];
             while let Some((ssrc, count)) = intake.receiver.poll_nack(now, rtt, &mut missing) {
                 let numbers = missing.get(..count).unwrap_or(&[]);
-                outbox.append(|writer| rtcp::nack::write(writer, us, ssrc, numbers.iter().map(|seq| seq.low())).map(|_| ()));
+                outbox.append(|writer| {
+                    rtcp::nack::write(writer, us, ssrc, numbers.iter().map(|seq| seq.low())).map(|_| ())
+                });
             }
             while let Some((encoding, ssrc, request)) = intake.receiver.poll_keyframe(now, rtt) {
                 if let Some(count) = intake.keyframe_requests.get_mut(usize::from(encoding)) {

@@ -79,20 +79,19 @@ impl Router {
 
     /// Binds an address, on each of our own, to the peer that passed a check from it.
     fn hear(&mut self, index: usize, via: Via, remote: std::net::SocketAddr) {
-        let Some(transport) = self.transports.get_mut(index) else { return };
-        for candidate in &self.locals {
-            let is_udp = candidate.proto() == is::Protocol::Udp;
-            if is_udp != (via == Via::Udp) || candidate.addr().is_ipv4() != remote.is_ipv4() {
-                continue;
-            }
-            let path = Path { via, local: candidate.addr(), remote };
+        let is_ours = |candidate: &&is::Candidate| {
+            (candidate.proto() == is::Protocol::Udp) == (via == Via::Udp)
+                && candidate.addr().is_ipv4() == remote.is_ipv4()
+        };
+        let locals: Vec<_> = self.locals.iter().filter(is_ours).map(is::Candidate::addr).collect();
+        for local in locals {
+            let path = Path { via, local, remote };
             let before = self.by_path.insert(path, Owner::Heard(index));
+            let Some(transport) = self.transports.get_mut(index) else { return };
             if before != Some(Owner::Heard(index)) && !transport.paths.contains(&path) {
                 transport.paths.push(path);
             }
-            self.crossings.extend((0..64u8).filter(|&worker| self.neighbours & (1 << worker) != 0).map(|worker| {
-                (worker, crate::crossing::Crossing::Claim { path, is_claimed: true })
-            }));
+            self.claim(path, true);
         }
     }
 
@@ -100,13 +99,14 @@ impl Router {
     fn start_session(&mut self, now: Time, index: usize) {
         let Some(transport) = self.transports.get_mut(index) else { return };
         match transport.state {
-            TransportState::New => self.set_state(index, TransportState::Connecting, Reason::Normal),
             TransportState::Disconnected if transport.outbound.is_some() => {
                 transport.gives_up_at = Time::NEVER;
                 self.set_state(index, TransportState::Connected, Reason::Normal);
                 self.wake_copies(now, index);
             }
-            TransportState::Disconnected => self.set_state(index, TransportState::Connecting, Reason::Normal),
+            TransportState::New | TransportState::Disconnected => {
+                self.set_state(index, TransportState::Connecting, Reason::Normal);
+            }
             _ => {}
         }
     }
@@ -288,9 +288,7 @@ impl Router {
         for path in &transport.paths {
             if matches!(self.by_path.get(path), Some(Owner::Heard(owner) | Owner::Checked(owner)) if *owner == index) {
                 self.by_path.remove(path);
-                self.crossings.extend((0..64u8).filter(|&worker| self.neighbours & (1 << worker) != 0).map(|worker| {
-                    (worker, crate::crossing::Crossing::Claim { path: *path, is_claimed: false })
-                }));
+                self.claim(*path, false);
             }
         }
         for (_, other) in &mut self.transports {

@@ -35,7 +35,8 @@ impl Router {
         let Some(transport) = self.transports.get_mut(index) else { return };
         transport.armed_at = Time::NEVER;
         if transport.gives_up_at.is_due(now) {
-            let reason = if transport.state == TransportState::Disconnected { Reason::ConsentExpired } else { Reason::Normal };
+            let reason =
+                if transport.state == TransportState::Disconnected { Reason::ConsentExpired } else { Reason::Normal };
             return self.remove_transport(index, TransportState::Failed, reason);
         }
         if let Some(sctp) = &mut transport.sctp {
@@ -64,9 +65,10 @@ impl Router {
         let receivers = transport.receivers.iter().flatten().filter_map(|&feed| {
             self.feeds.get(feed as usize)?.intake.as_ref().map(|intake| intake.receiver.deadline())
         });
-        let senders = transport.senders.iter().filter_map(|&copy| {
-            self.copies.get(copy as usize)?.sender.as_ref().map(crate::send::Sender::poll_timeout)
-        });
+        let senders = transport
+            .senders
+            .iter()
+            .filter_map(|&copy| self.copies.get(copy as usize)?.sender.as_ref().map(crate::send::Sender::poll_timeout));
         let arrivals = transport.arrivals.as_ref().map_or(Time::NEVER, |arrivals| arrivals.deadline());
         let has_receivers = transport.receivers.iter().any(Option::is_some);
         let reports = if has_receivers { transport.report_timer.deadline() } else { Time::NEVER };

@@ -32,8 +32,10 @@ impl Router {
             if !slab.has_room() {
                 return;
             }
-            slab.reserve().1.iter_mut().zip(message).for_each(|(out, byte)| *out = *byte);
-            slab.commit(path, message.len());
+            if let Some(out) = slab.reserve().1.get_mut(..message.len()) {
+                out.copy_from_slice(message);
+                slab.commit(path, message.len());
+            }
             self.farewells.pop();
         }
         while let Some(&number) = self.dirty.front() {
@@ -181,9 +183,10 @@ fn write_header(
             writer.push(id, value)?;
         }
     }
-    if let (Some(id), Some(value)) =
-        (ids.id(ExtensionKind::DependencyDescriptor), packet.extensions.find(ExtensionKind::DependencyDescriptor, bytes))
-    {
+    if let (Some(id), Some(value)) = (
+        ids.id(ExtensionKind::DependencyDescriptor),
+        packet.extensions.find(ExtensionKind::DependencyDescriptor, bytes),
+    ) {
         let mut copy = [0; 256];
         let len = payload::dependency_descriptor::write(value, entry.frame_offset, None, &mut copy)?;
         writer.push(id, copy.get(..len)?)?;

@@ -225,7 +225,9 @@ impl Sctp {
     pub fn poll_transmit(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
         let mut hand_over = |payload: Payload| {
             if let Payload::RawEncode(packets) = payload {
-                packets.iter().for_each(|packet| send(packet));
+                for packet in &packets {
+                    send(packet);
+                }
             }
         };
         while let Some(transmit) = self.endpoint.poll_transmit() {

@@ -14,7 +14,6 @@ pub(super) const fn signed_distance(from: u32, to: u32) -> i32 {
     to.wrapping_sub(from) as i32
 }
 
-
 /// The low 32 bits.
 #[allow(clippy::cast_possible_truncation)]
 pub(super) const fn wrap(number: u64) -> u32 {

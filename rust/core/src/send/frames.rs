@@ -22,7 +22,13 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) const fn new() -> Self {
-        Self { ids: Numbering::new(BASE), near: BASE, tl0: Counter::new(), key: Counter::new(), descriptors: Offset::new() }
+        Self {
+            ids: Numbering::new(BASE),
+            near: BASE,
+            tl0: Counter::new(),
+            key: Counter::new(),
+            descriptors: Offset::new(),
+        }
     }
 
     /// Begins another stream at the frame of `descriptor`.

@@ -21,9 +21,9 @@ pub mod selector;
 
 use core::time::Duration;
 
-pub use cache::{Cache, Entry};
-pub use crate::rtp::ClockMap;
 pub use crate::rtcp::ReportBlock;
+pub use crate::rtp::ClockMap;
+pub use cache::{Cache, Entry};
 pub use report::SenderReport;
 pub use rewriter::{Link, Rewriter, Rewritten};
 pub use selector::{Decision, Layer, MAX_ENCODINGS, Selector, Shape, SourceId, Stream};
@@ -285,13 +285,22 @@ impl Sender {
         }
         let publisher = self.clock()?;
         let rtp = publisher.rtp_at(now).wrapping_add(self.rewriter.timestamp_offset()?);
-        Some(self.report.build(now, self.start.ssrc, ClockMap { ntp: publisher.ntp_at(now), rtp, at: now, ..publisher }))
+        Some(self.report.build(
+            now,
+            self.start.ssrc,
+            ClockMap { ntp: publisher.ntp_at(now), rtp, at: now, ..publisher },
+        ))
+    }
+
+    /// The limit in force, whatever came within it; none while paused or waiting for the first keyframe.
+    pub fn limit(&self) -> Option<Layer> {
+        self.selector.layer()
     }
 
     /// What is forwarded: the encoding or the highest spatial layer, and the highest temporal layer, that came and are within
     /// the limit; none while paused or waiting for the first keyframe.
     pub fn layer(&self) -> Option<Layer> {
-        let limit = self.selector.layer()?;
+        let limit = self.limit()?;
         let spatial = match self.source.shape {
             Shape::Simulcast => self.forwarded_encoding()?,
             _ => self.seen.spatial.min(limit.spatial),

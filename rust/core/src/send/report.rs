@@ -96,7 +96,9 @@ impl Report {
     /// longer than the time since then is not believed.
     pub fn handle_block(&mut self, now: Time, block: &ReportBlock) {
         self.last_block = *block;
-        let Some(sent_at) = self.sent.iter().flatten().find(|(lsr, _)| *lsr == block.last_sender_report).map(|(_, at)| *at) else {
+        let Some(sent_at) =
+            self.sent.iter().flatten().find(|(lsr, _)| *lsr == block.last_sender_report).map(|(_, at)| *at)
+        else {
             return;
         };
         let delay = Duration::from_nanos((u64::from(block.delay_since_last_sender_report) * 1_000_000_000) >> 16);
@@ -164,7 +166,7 @@ mod tests {
         report.hurry(Time::from_millis(10));
         assert_eq!(report.due_at(), Time::from_millis(10));
         let sr = sent(&mut report, 10);
-        assert_eq!((sr.packets, sr.octets), (2, 1200));
+        assert_eq!((sr.info.packet_count, sr.info.octet_count), (2, 1200));
         assert_eq!(report.due_at(), Time::from_millis(10 + 957));
     }
 
@@ -173,9 +175,9 @@ mod tests {
         let mut report = Report::new(Ssrc(7));
         assert_eq!(report.rtt(), FIRST_RTT);
         let sr = sent(&mut report, 1000);
-        report.handle_block(Time::from_millis(1540), &block(middle(sr.ntp), 65536 / 2));
+        report.handle_block(Time::from_millis(1540), &block(middle(sr.info.ntp_time.0), 65536 / 2));
         assert_eq!(report.rtt(), Duration::from_millis(40));
-        report.handle_block(Time::from_millis(1620), &block(middle(sr.ntp), 65536 / 2));
+        report.handle_block(Time::from_millis(1620), &block(middle(sr.info.ntp_time.0), 65536 / 2));
         assert_eq!(report.rtt(), Duration::from_millis(50), "an eighth of 120");
     }
 
@@ -184,13 +186,13 @@ mod tests {
         let mut report = Report::new(Ssrc(7));
         let sr = sent(&mut report, 1000);
         report.handle_block(Time::from_millis(1500), &block(0, 0));
-        report.handle_block(Time::from_millis(1500), &block(middle(sr.ntp) + 1, 0));
-        report.handle_block(Time::from_millis(1500), &block(middle(sr.ntp), 65536));
+        report.handle_block(Time::from_millis(1500), &block(middle(sr.info.ntp_time.0) + 1, 0));
+        report.handle_block(Time::from_millis(1500), &block(middle(sr.info.ntp_time.0), 65536));
         assert_eq!(report.rtt(), FIRST_RTT);
         for n in 1..=4 {
             sent(&mut report, 1000 + n * 1000);
         }
-        report.handle_block(Time::from_millis(6000), &block(middle(sr.ntp), 0));
+        report.handle_block(Time::from_millis(6000), &block(middle(sr.info.ntp_time.0), 0));
         assert_eq!(report.rtt(), FIRST_RTT, "only four reports are remembered");
     }
 
@@ -198,11 +200,11 @@ mod tests {
     fn a_round_trip_stays_in_range() {
         let mut report = Report::new(Ssrc(7));
         let sr = sent(&mut report, 1000);
-        report.handle_block(Time::from_millis(1000), &block(middle(sr.ntp), 0));
+        report.handle_block(Time::from_millis(1000), &block(middle(sr.info.ntp_time.0), 0));
         assert_eq!(report.rtt(), RTT_RANGE.0);
         let mut report = Report::new(Ssrc(7));
         let sr = sent(&mut report, 1000);
-        report.handle_block(Time::from_millis(9000), &block(middle(sr.ntp), 0));
+        report.handle_block(Time::from_millis(9000), &block(middle(sr.info.ntp_time.0), 0));
         assert_eq!(report.rtt(), RTT_RANGE.1);
     }
 }

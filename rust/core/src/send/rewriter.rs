@@ -27,8 +27,8 @@ use super::clock::{signed_distance, ticks, wrap};
 use super::frames::Frames;
 use super::numbering::Numbering;
 use crate::packet::Packet;
-use crate::rtp::ClockMap;
 use crate::payload::Patch;
+use crate::rtp::ClockMap;
 use crate::time::Time;
 use crate::units::SeqNo;
 

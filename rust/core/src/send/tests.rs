@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::payload::{Av1, Descriptor, Detail, Patch, Vp8, Vp9};
+use crate::payload::{Dependency, Descriptor, Detail, LayerSet, Patch, PictureId, vp8, vp9};
 use crate::rtp::{Extensions, Header};
 
 mod simulation;
@@ -41,7 +41,20 @@ pub(super) fn packet(encoding: u8, seq: u64) -> Packet {
             spatial_switch: false,
             inter_layer: false,
             detail: Detail::None,
+            dependency: None,
         },
+    }
+}
+
+/// What a dependency descriptor with this frame number says.
+pub(super) fn dependency(frame_number: u16) -> Dependency {
+    Dependency {
+        frame_number,
+        decode_targets: 1,
+        has_structure: false,
+        offered: LayerSet::EMPTY,
+        present: LayerSet::EMPTY,
+        switch: LayerSet::EMPTY,
     }
 }
 
@@ -136,7 +149,7 @@ fn pause_and_resume_keep_the_numbers_together() {
     assert_eq!(sender.wants_keyframe(), Some(0));
     assert_eq!(forward(&mut sender, &packet(0, 100_002)), Err(Drop::AwaitingKeyframe));
     assert_eq!(forward(&mut sender, &keyframe(0, 100_003)), Ok(2));
-    assert_eq!(sender.layer(), Some(layer(0, 1)));
+    assert_eq!((sender.limit(), sender.layer()), (Some(layer(0, 1)), Some(layer(0, 0))), "no higher frame came yet");
     assert_eq!(sender.wants_keyframe(), None);
     let entry = sender.entry(SeqNo::first(2)).unwrap();
     assert_eq!(entry.timestamp, 7000 + 3 * 3000, "the clock went on");
@@ -218,8 +231,8 @@ fn reports_carry_the_publishers_clock_in_our_timestamps() {
     assert_eq!(sender.poll_timeout(), first.arrived_at);
     let now = first.arrived_at + Duration::from_secs(2);
     let report = sender.poll_report(now).unwrap();
-    assert_eq!((report.ntp, report.rtp), (52 << 32, 7000 + 180_000));
-    assert_eq!((report.packets, report.octets), (1, 1000));
+    assert_eq!((report.info.ntp_time.0, report.info.rtp_timestamp), (52 << 32, 7000 + 180_000));
+    assert_eq!((report.info.packet_count, report.info.octet_count), (1, 1000));
     assert_eq!(sender.poll_report(now), None);
     assert_eq!(sender.poll_timeout(), now + Duration::from_millis(950));
     sender.pause();
@@ -237,7 +250,10 @@ fn two_encodings_of_one_track_report_one_timeline() {
         Stream { source: SOURCE, encoding: 0 },
         ClockMap { ntp: 50 << 32, rtp: first.header.timestamp, at, clock_rate: 90_000 },
     );
-    sender.handle_clock(Stream { source: SOURCE, encoding: 1 }, ClockMap { ntp: 51 << 32, rtp: 5_090_000, at, clock_rate: 90_000 });
+    sender.handle_clock(
+        Stream { source: SOURCE, encoding: 1 },
+        ClockMap { ntp: 51 << 32, rtp: 5_090_000, at, clock_rate: 90_000 },
+    );
     sender.set_target(layer(1, 2));
     let begins = with(keyframe(1, 80_000), |p| {
         p.header.timestamp = 5_009_000;
@@ -246,14 +262,19 @@ fn two_encodings_of_one_track_report_one_timeline() {
     let seq = sender.forward(begins.arrived_at, SOURCE, &begins, 0).unwrap();
     assert_eq!(sender.entry(seq).unwrap().timestamp, 7000 + 9000, "captured after 100 ms, though it came after 180");
     let report = sender.poll_report(begins.arrived_at).unwrap();
-    let ticks = ((report.ntp - (50 << 32)) * 90_000) >> 32;
-    assert!((i64::from(report.rtp) - 7000 - i64::try_from(ticks).unwrap()).abs() <= 1, "the same line as before");
+    let ticks = ((report.info.ntp_time.0 - (50 << 32)) * 90_000) >> 32;
+    assert!(
+        (i64::from(report.info.rtp_timestamp) - 7000 - i64::try_from(ticks).unwrap()).abs() <= 1,
+        "the same line as before"
+    );
 }
 
 #[test]
 fn vp8_numbers_reach_the_entry() {
     let mut sender = sender(Shape::Simulcast);
-    let vp8 = |id, tl0| Detail::Vp8(Vp8 { picture_id: Some((id, true)), tl0_pic_idx: Some(tl0), key_idx: Some(3) });
+    let vp8 = |id, tl0| {
+        Detail::Vp8(vp8::Numbers { picture_id: PictureId::Long(id), tl0_pic_idx: Some(tl0), key_idx: Some(3) })
+    };
     let first = with(keyframe(0, 100_000), |p| p.descriptor.detail = vp8(900, 7));
     let seq = sender.forward(Time::ZERO, SOURCE, &first, 0).unwrap();
     assert_eq!(sender.entry(seq).unwrap().patch, Patch::Vp8 { picture_id: 900, tl0_pic_idx: 7, key_idx: 3 });
@@ -270,6 +291,11 @@ proptest! {
         let (mut given, mut newest, mut seq) = (std::collections::BTreeSet::new(), u64::from(START.sequence_number), 1u64 << 20);
         for (n, (bytes, timestamp, jump, id)) in steps.into_iter().enumerate() {
             let bit = |n: u8| bytes[0] >> n & 1 == 1;
+            let picture = |id: u16| match (bit(7), bit(6)) {
+                (true, true) => PictureId::Long(id & 0x7FFF),
+                (true, false) => PictureId::Short((id & 0x7F) as u8),
+                (false, _) => PictureId::None,
+            };
             // Mostly the next number, now and then a leap.
             seq = seq.saturating_add_signed(if bytes[1] < 200 { 1 } else { jump }).max(1 << 16);
             let hostile = with(packet(bytes[2] % 4, seq), |p| {
@@ -284,11 +310,11 @@ proptest! {
                 p.descriptor.spatial = bytes[4] % 9;
                 p.descriptor.temporal = bytes[5] % 9;
                 p.descriptor.detail = match bytes[6] % 4 {
-                    0 => Detail::None,
-                    1 => Detail::Vp8(Vp8 { picture_id: bit(7).then_some((id, bit(6))), tl0_pic_idx: None, key_idx: Some(bytes[7]) }),
-                    2 => Detail::Vp9(Vp9 { picture_id: Some((id, bit(7))), tl0_pic_idx: Some(bytes[7]) }),
-                    _ => Detail::Av1(Av1 { frame_number: id }),
+                    1 => Detail::Vp8(vp8::Numbers { picture_id: picture(id), tl0_pic_idx: None, key_idx: Some(bytes[7]) }),
+                    2 => Detail::Vp9(vp9::Numbers { picture_id: picture(id), tl0_pic_idx: Some(bytes[7]) }),
+                    _ => Detail::None,
                 };
+                p.descriptor.dependency = bit(0).then(|| dependency(id));
             });
             if n % 10 == 0 {
                 sender.set_target(layer(bytes[7] % 4, bytes[7] % 3));

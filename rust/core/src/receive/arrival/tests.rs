@@ -8,9 +8,11 @@ fn ms(n: u64) -> Time {
     Time::from_millis(n)
 }
 
-fn poll(arrivals: &mut Arrivals, now: Time) -> Option<(Feedback, Vec<Arrival>)> {
-    let mut out = [(0, Time::ZERO); 1024];
-    arrivals.poll(now, &mut out).map(|feedback| (feedback, out[..feedback.received].to_vec()))
+/// With the 16 bits of the wire in the list.
+fn poll(arrivals: &mut Arrivals, now: Time) -> Option<(Feedback, Vec<(u16, Time)>)> {
+    let mut out = [(SeqNo(0), Time::ZERO); 1024];
+    let feedback = arrivals.poll(now, &mut out)?;
+    Some((feedback, out[..feedback.received].iter().map(|&(seq, at)| (seq.low(), at)).collect()))
 }
 
 /// Arrivals whose first feedback, of number 0, left at time 0.
@@ -32,7 +34,7 @@ fn reports_what_came_and_what_did_not() {
     assert_eq!(arrivals.deadline(), ms(100));
     assert_eq!(poll(&mut arrivals, ms(99)), None);
     let (feedback, list) = poll(&mut arrivals, ms(100)).unwrap();
-    assert_eq!(feedback, Feedback { base: 1, status_count: 4, received: 3, feedback_count: 1 });
+    assert_eq!((feedback.base.low(), feedback.status_count, feedback.received, feedback.feedback_count), (1, 4, 3, 1));
     assert_eq!(list, [(2, ms(10)), (3, ms(12)), (4, ms(11))]);
     assert_eq!((poll(&mut arrivals, ms(1000)), arrivals.deadline()), (None, Time::NEVER));
 }
@@ -44,7 +46,7 @@ fn a_late_packet_is_reported_after_all() {
     poll(&mut arrivals, ms(100)).unwrap();
     arrivals.record(ms(101), 1, 100);
     let (feedback, list) = poll(&mut arrivals, ms(200)).unwrap();
-    assert_eq!((feedback.base, feedback.status_count), (1, 2));
+    assert_eq!((feedback.base.low(), feedback.status_count), (1, 2));
     assert_eq!(list, [(1, ms(101)), (2, ms(1))]);
 }
 
@@ -81,11 +83,11 @@ fn what_falls_out_of_the_window_is_not_reported() {
     arrivals.record(ms(1), 1, 100);
     arrivals.record(ms(2), 1024, 100);
     let (feedback, list) = poll(&mut arrivals, ms(100)).unwrap();
-    assert_eq!((feedback.base, list.len()), (1, 2), "1 and 1024 are a window of 1024");
+    assert_eq!((feedback.base.low(), list.len()), (1, 2), "1 and 1024 are a window of 1024");
     arrivals.record(ms(101), 1025, 100);
     arrivals.record(ms(102), 1026 + 1022, 100);
     let (feedback, list) = poll(&mut arrivals, ms(200)).unwrap();
-    assert_eq!((feedback.base, list.len()), (1025, 2));
+    assert_eq!((feedback.base.low(), list.len()), (1025, 2));
     arrivals.record(ms(201), 1024, 100);
     assert_eq!(arrivals.deadline(), Time::NEVER, "behind the window");
 }
@@ -98,7 +100,7 @@ fn a_jump_needs_its_successor() {
     assert_eq!(arrivals.deadline(), Time::NEVER);
     arrivals.record(ms(1), 30_003, 100);
     let (feedback, list) = poll(&mut arrivals, ms(101)).unwrap();
-    assert_eq!((feedback.base, feedback.status_count), (30_003, 1));
+    assert_eq!((feedback.base.low(), feedback.status_count), (30_003, 1));
     assert_eq!(list, [(30_003, ms(1))]);
 }
 
@@ -110,7 +112,7 @@ fn times_too_far_apart_go_into_two_feedbacks() {
     // Number 1 arrives last, between numbers of time 0 and 20 s that were reported.
     arrivals.record(ms(20_001), 0xFFFF, 100);
     let (feedback, list) = poll(&mut arrivals, ms(20_100)).unwrap();
-    assert_eq!((feedback.base, list), (0xFFFF, vec![(0xFFFF, ms(20_001))]));
+    assert_eq!((feedback.base.low(), list), (0xFFFF, vec![(0xFFFF, ms(20_001))]));
     assert_eq!(poll(&mut arrivals, ms(20_100)).unwrap().1, [(0, ms(0))]);
     assert_eq!(poll(&mut arrivals, ms(20_100)).unwrap().1, [(2, ms(20_000))]);
     assert_eq!(poll(&mut arrivals, ms(20_100)), None);
@@ -137,10 +139,10 @@ proptest! {
         let (mut sent, mut now) = (u64::from(start), 0);
         let mut first_times = BTreeMap::new();
         let mut reported = BTreeMap::new();
-        let mut end: Option<u16> = None;
+        let mut end: Option<SeqNo> = None;
         let mut count = 0u8;
         let mut late = false;
-        let mut buffer = vec![(0, Time::ZERO); room];
+        let mut buffer = vec![(SeqNo(0), Time::ZERO); room];
         for (ahead, behind, wait) in steps {
             sent += ahead;
             now += wait;
@@ -154,15 +156,15 @@ proptest! {
                 prop_assert!(late || end.is_none_or(|end| end == feedback.base));
                 late &= arrivals.deadline() != Time::NEVER;
                 let list = &buffer[..feedback.received];
-                let offsets: Vec<u16> = list.iter().map(|(low, _)| low.wrapping_sub(feedback.base)).collect();
+                let offsets: Vec<u64> = list.iter().map(|(seq, _)| seq.0 - feedback.base.0).collect();
                 prop_assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]));
-                prop_assert_eq!(offsets.last().map(|last| last + 1), Some(feedback.status_count));
-                end = Some(feedback.base.wrapping_add(feedback.status_count));
-                reported.extend(list.iter().copied());
+                prop_assert_eq!(offsets.last().map(|last| last + 1), Some(u64::from(feedback.status_count)));
+                end = Some(feedback.base.plus(u64::from(feedback.status_count)));
+                reported.extend(list.iter().map(|&(seq, at)| (seq.low(), at)));
             }
         }
         while arrivals.poll(ms(now + 1000), &mut buffer).map(|feedback| {
-            reported.extend(buffer[..feedback.received].iter().copied());
+            reported.extend(buffer[..feedback.received].iter().map(|&(seq, at)| (seq.low(), at)));
         }).is_some() {}
         prop_assert_eq!(reported, first_times);
         prop_assert_eq!(arrivals.deadline(), Time::NEVER);

@@ -25,6 +25,7 @@ fn codec(payload_type: Pt, rtx: Option<Pt>) -> CodecParameters {
         codec: Codec::Opaque,
         payload_type,
         clock_rate: 90_000,
+        format: 0,
         rtx,
         nack: true,
         pli: true,

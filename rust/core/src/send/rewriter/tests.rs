@@ -1,8 +1,8 @@
 use core::time::Duration;
 
-use super::super::tests::{keyframe, packet, with};
+use super::super::tests::{dependency, keyframe, packet, with};
 use super::*;
-use crate::payload::{Av1, Detail, Vp8, Vp9};
+use crate::payload::{Detail, Patch, PictureId, vp8, vp9};
 
 const RATE: u32 = 90_000;
 
@@ -103,8 +103,10 @@ fn time_never_stands_still_over_a_switch() {
     assert_eq!(timestamp(&mut rewriter, &next), 7001);
     // By its reports the next one was captured half a second before the newest frame sent.
     let at = next.arrived_at;
-    let link =
-        Link::Reports { old: ClockMap { ntp: 1 << 40, rtp: 5, at, clock_rate: 90_000 }, new: ClockMap { ntp: 1 << 40, rtp: 45_000, at, clock_rate: 90_000 } };
+    let link = Link::Reports {
+        old: ClockMap { ntp: 1 << 40, rtp: 5, at, clock_rate: 90_000 },
+        new: ClockMap { ntp: 1 << 40, rtp: 45_000, at, clock_rate: 90_000 },
+    };
     let back = later(50_000, 0, 0);
     rewriter.switch(&back, RATE, link);
     assert_eq!(timestamp(&mut rewriter, &back), 7002);
@@ -125,7 +127,10 @@ fn reports_that_contradict_the_arrivals_are_not_believed() {
         let first = packet(0, 70_100).header.timestamp;
         let at = Time::ZERO;
         let next = later(90_000, ahead, 0);
-        let link = Link::Reports { old: ClockMap { ntp: 9, rtp: first, at, clock_rate: 90_000 }, new: ClockMap { ntp: 9, rtp: 0, at, clock_rate: 90_000 } };
+        let link = Link::Reports {
+            old: ClockMap { ntp: 9, rtp: first, at, clock_rate: 90_000 },
+            new: ClockMap { ntp: 9, rtp: 0, at, clock_rate: 90_000 },
+        };
         rewriter.switch(&next, RATE, link);
         assert_eq!(timestamp(&mut rewriter, &next), expected, "{ahead} ticks ahead");
     }
@@ -140,7 +145,7 @@ fn one_clock_needs_no_reports() {
 }
 
 fn vp8(seq: u64, picture_id: u16, tl0: u8) -> Packet {
-    let detail = Vp8 { picture_id: Some((picture_id, true)), tl0_pic_idx: Some(tl0), key_idx: Some(30) };
+    let detail = vp8::Numbers { picture_id: PictureId::Long(picture_id), tl0_pic_idx: Some(tl0), key_idx: Some(30) };
     with(packet(0, seq), |p| p.descriptor.detail = Detail::Vp8(detail))
 }
 
@@ -148,7 +153,6 @@ fn ids(rewriter: &mut Rewriter, packet: &Packet) -> (u16, u8, u8) {
     match rewriter.rewrite(packet, true).unwrap().patch {
         Patch::Vp8 { picture_id, tl0_pic_idx, key_idx } => (picture_id, tl0_pic_idx, key_idx),
         Patch::Vp9 { picture_id, tl0_pic_idx } => (picture_id, tl0_pic_idx, 0),
-        Patch::Dd { frame_number } => (frame_number, 0, 0),
         Patch::None => panic!("no numbers"),
     }
 }
@@ -181,7 +185,8 @@ fn vp8_numbers_go_on_over_a_switch() {
 fn short_picture_ids_wrap_at_seven_bits() {
     let mut rewriter = Rewriter::new(1, 0);
     let short = |seq, id| {
-        let detail = Vp8 { picture_id: Some((id, false)), tl0_pic_idx: None, key_idx: None };
+        let detail =
+            vp8::Numbers { picture_id: PictureId::Short(u8::try_from(id).unwrap()), tl0_pic_idx: None, key_idx: None };
         with(packet(0, seq), |p| p.descriptor.detail = Detail::Vp8(detail))
     };
     rewriter.switch(&short(70_100, 127), RATE, Link::Elapsed);
@@ -193,17 +198,28 @@ fn short_picture_ids_wrap_at_seven_bits() {
 #[test]
 fn ids_that_are_differences_in_the_stream_are_never_closed() {
     let vp9 = |seq, id| {
-        let detail = Detail::Vp9(Vp9 { picture_id: Some((id, true)), tl0_pic_idx: Some(4) });
+        let detail = Detail::Vp9(vp9::Numbers { picture_id: PictureId::Long(id), tl0_pic_idx: Some(4) });
         with(packet(0, seq), |p| p.descriptor.detail = detail)
     };
-    let av1 = |seq, frame_number| with(packet(0, seq), |p| p.descriptor.detail = Detail::Av1(Av1 { frame_number }));
-    for make in [&vp9 as &dyn Fn(u64, u16) -> Packet, &av1] {
-        let mut rewriter = Rewriter::new(1, 0);
-        rewriter.switch(&make(70_100, 10), RATE, Link::Elapsed);
-        assert_eq!(ids(&mut rewriter, &make(70_100, 10)).0, 10);
-        rewriter.skip_frame(&make(70_101, 11));
-        assert_eq!(ids(&mut rewriter, &make(70_102, 12)).0, 12, "two after its reference, as it says itself");
-        rewriter.switch(&make(90_000, 3), RATE, Link::Elapsed);
-        assert_eq!(ids(&mut rewriter, &make(90_000, 3)).0, 13);
-    }
+    let mut rewriter = Rewriter::new(1, 0);
+    rewriter.switch(&vp9(70_100, 10), RATE, Link::Elapsed);
+    assert_eq!(ids(&mut rewriter, &vp9(70_100, 10)).0, 10);
+    rewriter.skip_frame(&vp9(70_101, 11));
+    assert_eq!(ids(&mut rewriter, &vp9(70_102, 12)).0, 12, "two after its reference, as it says itself");
+    rewriter.switch(&vp9(90_000, 3), RATE, Link::Elapsed);
+    assert_eq!(ids(&mut rewriter, &vp9(90_000, 3)).0, 13);
+}
+
+#[test]
+fn frame_numbers_of_dependency_descriptors_get_one_offset_per_stream() {
+    let frame = |seq, number| with(packet(0, seq), |p| p.descriptor.dependency = Some(dependency(number)));
+    let offset = |rewriter: &mut Rewriter, packet: &Packet| rewriter.rewrite(packet, false).unwrap().frame_offset;
+    let mut rewriter = Rewriter::new(1, 0);
+    rewriter.switch(&frame(70_100, 10), RATE, Link::Elapsed);
+    assert_eq!(offset(&mut rewriter, &frame(70_100, 10)), 0);
+    rewriter.skip_frame(&frame(70_101, 11));
+    assert_eq!(offset(&mut rewriter, &frame(70_102, 12)), 0, "a frame left out leaves its hole");
+    rewriter.switch(&frame(90_000, 3), RATE, Link::Elapsed);
+    assert_eq!(offset(&mut rewriter, &frame(90_000, 3)), 10, "3 goes out as 13, the next after 12");
+    assert_eq!(offset(&mut rewriter, &frame(90_001, 4)), 10);
 }

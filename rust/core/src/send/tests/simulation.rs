@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::payload::{Descriptor, Detail, Patch, Vp8};
+use crate::payload::{Descriptor, Detail, Patch, PictureId, vp8};
 
 /// A generator of our own, so that a failing seed says all.
 pub(super) struct Dice(pub(super) u64);
@@ -136,11 +136,12 @@ impl Encoder {
                         temporal_switch: is_sync,
                         spatial_switch: false,
                         inter_layer: false,
-                        detail: Detail::Vp8(Vp8 {
-                            picture_id: Some((self.picture_id, true)),
+                        detail: Detail::Vp8(vp8::Numbers {
+                            picture_id: PictureId::Long(self.picture_id),
                             tl0_pic_idx: Some(self.tl0),
                             key_idx: None,
                         }),
+                        dependency: None,
                     };
                 })
             })
@@ -205,7 +206,10 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
             if dice.percent(trouble.restless) {
                 let stream = Stream { source: SourceId(encoder.source), encoding: encoder.encoding };
                 let at = Time::from_nanos(tick * 33_000_000);
-                sender.handle_clock(stream, ClockMap { ntp: (tick << 32) / 30, rtp: encoder.timestamp, at, clock_rate: 90_000 });
+                sender.handle_clock(
+                    stream,
+                    ClockMap { ntp: (tick << 32) / 30, rtp: encoder.timestamp, at, clock_rate: 90_000 },
+                );
             }
             let (id, frame, packets) = encoder.encode(&mut dice);
             trace.frames.insert(id, frame);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::simulation::{Dice, Trouble};
 use super::*;
-use crate::payload::{Descriptor, Detail, Patch, Vp9};
+use crate::payload::{Descriptor, Detail, Patch, PictureId, vp9};
 
 const LAYERS: u8 = 3;
 
@@ -61,10 +61,11 @@ impl Encoder {
                                 .all(|(picture, _)| picture % 2 == 0 || *picture == self.picture),
                             spatial_switch: is_open && spatial > 0,
                             inter_layer: is_stacked && spatial + 1 < LAYERS,
-                            detail: Detail::Vp9(Vp9 {
-                                picture_id: Some((u16::try_from(self.picture & 0x7FFF).unwrap(), true)),
+                            detail: Detail::Vp9(vp9::Numbers {
+                                picture_id: PictureId::Long(u16::try_from(self.picture & 0x7FFF).unwrap()),
                                 tl0_pic_idx: None,
                             }),
+                            dependency: None,
                         };
                     })
                 })
@@ -126,13 +127,13 @@ fn play(seed: u64, shape: Shape, ticks: u64, trouble: Trouble) -> Trace {
 }
 
 fn take(trace: &mut Trace, sender: &mut Sender, id: FrameId, packet: Packet) {
-    let before = sender.layer();
+    let before = sender.limit();
     let result = sender.forward(packet.arrived_at, SOURCE, &packet, packet.seq.0);
     let segment = sender.stats().switches;
-    if before.zip(sender.layer()).is_some_and(|(old, new)| old.spatial < new.spatial) && packet.descriptor.spatial > 0 {
+    if before.zip(sender.limit()).is_some_and(|(old, new)| old.spatial < new.spatial) && packet.descriptor.spatial > 0 {
         trace.opened.insert(id.0);
     }
-    trace.limits.extend(sender.layer());
+    trace.limits.extend(sender.limit());
     match result {
         Ok(seq) => {
             let entry = sender.entry(seq).unwrap();
@@ -141,7 +142,7 @@ fn take(trace: &mut Trace, sender: &mut Sender, id: FrameId, packet: Packet) {
             assert!(trace.sent.insert(seq.0, sent).is_none(), "{seq:?} was used twice");
         }
         Err(Drop::Duplicate) => {}
-        Err(_) if sender.layer().is_some() => drop(trace.left_out.insert((id, segment))),
+        Err(_) if sender.limit().is_some() => drop(trace.left_out.insert((id, segment))),
         Err(_) => {}
     }
 }
