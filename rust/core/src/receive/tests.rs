@@ -191,7 +191,7 @@ fn each_encoding_asks_for_itself() {
     let asked: Vec<_> = core::iter::from_fn(|| receiver.poll_nack(ms(10), RTT, &mut out)).collect();
     assert_eq!(asked, [(Ssrc(0), 1), (Ssrc(1), 1), (Ssrc(2), 1)]);
     receiver.request_keyframe(ms(10), 2);
-    assert_eq!(receiver.poll_keyframe(ms(10), RTT), Some((1, Ssrc(2), KeyframeRequest::Pli)));
+    assert_eq!(receiver.poll_keyframe(ms(10), RTT), Some((2, Ssrc(2), KeyframeRequest::Pli)));
     assert_eq!(receiver.poll_keyframe(ms(10), RTT), None);
 }
 
