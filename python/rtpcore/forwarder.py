@@ -670,8 +670,16 @@ class Sender:
         stats = self.transport._core.stats()["senders"].get(self._number)
         if stats is None:
             return None
-        layer = stats.pop("layer")
-        return SenderStats(layer=None if layer is None else Layer(*layer), **stats)
+        layer = stats["layer"]
+        return SenderStats(
+            packets_sent=stats["packets_sent"],
+            bytes_sent=stats["bytes_sent"],
+            retransmitted=stats["retransmitted"],
+            dropped=stats["dropped"],
+            layer=None if layer is None else Layer(*layer),
+            fraction_lost=stats["fraction_lost"],
+            round_trip_ms=stats["round_trip_ms"],
+        )
 
     def close(self) -> None:
         """End this copy. Idempotent."""
