@@ -1,8 +1,8 @@
 """The binary half of ``rtpcore``; use the classes of ``rtpcore`` instead.
 
 Everything here converts, raises or enqueues: no decision is taken at this border. Peers, tracks and copies go by
-numbers, candidates by their spelling in SDP (RFC 8839 §5.1, without ``a=``). Every method may be called from any thread;
-none blocks except :meth:`Forwarder.start` and :meth:`Forwarder.stop`, which release the interpreter while they do.
+numbers, candidates by their spelling in SDP (RFC 8839 §5.1, without ``a=``). Every method may be called from any
+thread; none blocks except :meth:`Forwarder.start` and :meth:`Forwarder.stop`, which let other threads run meanwhile.
 
 All exceptions are those of ``rtpcore.errors``.
 """
@@ -318,7 +318,7 @@ def write_rtp(
     """For tests: an RTP packet with header extensions by id; None where they do not fit."""
 
 def parse_rtcp(datagram: bytes) -> list[dict[str, Any] | str]:
-    """For tests: the packets of an RTCP datagram in the clear; where it breaks off, a drop reason's label is the last."""
+    """For tests: the packets of an RTCP datagram in the clear; the last may be the label of a drop reason."""
 
 def write_rtcp(packets: Sequence[dict[str, Any]]) -> bytes:
     """For tests: the datagram that :func:`parse_rtcp` would take apart into ``packets``.
