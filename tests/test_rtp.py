@@ -134,10 +134,17 @@ def test_noise_is_refused_alike(first: int, rest: bytes) -> None:
     compare(bytes([first]) + rest)
 
 
+class Unread(HeaderExtensionsMap):
+    """Leaves the elements of a header extension alone: aiortc drops a packet for what is wrong in there."""
+
+    def get(self, extension_profile: int, extension_value: bytes) -> HeaderExtensions:
+        return HeaderExtensions()
+
+
 def compare(packet: bytes) -> None:
-    """Both parsers, without a look at the header extensions: those have rules of their own, below."""
+    """Both parsers, without a look at the elements of header extensions: those have rules of their own, below."""
     try:
-        theirs: dict[str, Any] | str = fields(RtpPacket.parse(packet))
+        theirs: dict[str, Any] | str = fields(RtpPacket.parse(packet, Unread()))
     except ValueError:
         theirs = "bad_rtp"
     assert ours(packet, []) == theirs
