@@ -106,7 +106,7 @@ async def _layer(request: web.Request) -> web.Response:
         if "paused" in wish:
             sender.pause() if wish["paused"] else sender.resume()
         else:
-            sender.prefer(layer)
+            _guarded(lambda sender=sender: sender.prefer(layer))
     return web.Response(status=204)
 
 
