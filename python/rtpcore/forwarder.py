@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import weakref
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rtpcore import _core
 from rtpcore.config import Config
-from rtpcore.errors import ClosedError, LimitError, ParametersError
+from rtpcore.errors import ClosedError, LimitError, ParametersError, RtpcoreError
 from rtpcore.events import (
     ChannelClosed,
     ChannelOpened,
@@ -185,19 +185,24 @@ class Forwarder:
         self._transports: dict[int, Transport] = {}
         self._receivers: weakref.WeakValueDictionary[int, Receiver] = weakref.WeakValueDictionary()
         self._senders: weakref.WeakValueDictionary[int, Sender] = weakref.WeakValueDictionary()
-        self._listeners: list[_Listener] = []
+        # An iterator that nobody holds any more takes its queue with it.
+        self._listeners: weakref.WeakSet[_Listener] = weakref.WeakSet()
+        self._taps: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._candidates: tuple[Candidate, ...] = ()
         self._fingerprint = b""
 
     async def __aenter__(self) -> Self:
-        """Bind sockets, start the workers.
+        """Bind sockets, start the workers. A forwarder that was left may be entered again; it has new candidates then.
 
         Raises:
             BindError: An address or port cannot be had.
+            RtpcoreError: It is running already.
         """
-        self._loop = asyncio.get_running_loop()
+        if self._loop is not None:
+            raise RtpcoreError("the forwarder is running already: leave it first, or make another one")
         await asyncio.to_thread(self._core.start)
+        self._loop = asyncio.get_running_loop()
         self._candidates = tuple(Candidate.from_string(text) for text in self._core.candidates())
         self._fingerprint = self._core.fingerprint()
         self._loop.add_reader(self._core.event_fd(), self._drain)
@@ -216,7 +221,10 @@ class Forwarder:
         loop, self._loop = self._loop, None
         loop.remove_reader(self._core.event_fd())
         await asyncio.to_thread(self._core.stop)
+        for transport in tuple(self._transports.values()):
+            transport._handle_state("closed")
         self._transports.clear()
+        self._taps.clear()
         for listener in self._listeners:
             listener.close()
 
@@ -254,34 +262,43 @@ class Forwarder:
                 raise
         return transport
 
-    async def events(self, *, capacity: int = 4096) -> AsyncIterator[Event]:
+    def events(self, *, capacity: int = 4096) -> AsyncIterator[Event]:
         """Iterate over what happened, in order, once, from this call on; ends when the forwarder closes.
 
         Args:
             capacity: How many events may wait behind a slow reader.
 
         Raises:
-            LimitError: More than ``capacity`` events wait: the reader has fallen behind for good.
+            LimitError: While iterating: more than ``capacity`` events wait, the reader has fallen behind for good.
+            ClosedError: The forwarder is not running.
         """
-        listener = _Listener(capacity)
-        self._listeners.append(listener)
-        try:
-            while True:
-                event = await listener.next()
-                if event is None:
-                    return
-                yield event
-        finally:
-            self._listeners.remove(listener)
+        return _iterate(self._listen(capacity))
 
-    async def tap(self, label: str) -> AsyncIterator[DataReceived]:
-        """Also deliver messages of this data channel label to Python, for as long as the iteration lasts."""
-        self._core.tap(label, True)
-        try:
-            async for event in self.events():
-                if isinstance(event, DataReceived) and event.label == label:
-                    yield event
-        finally:
+    def tap(self, label: str) -> AsyncIterator[DataReceived]:
+        """Also deliver messages of this data channel label to Python, from this call on, until the iterator is dropped.
+
+        Raises:
+            LimitError: While iterating, as :meth:`events`.
+            ClosedError: The forwarder is not running.
+        """
+        listener = self._listen(4096)
+        if label not in self._taps:
+            self._core.tap(label, True)
+        self._taps[label] += 1
+        weakref.finalize(listener, self._untap, label).atexit = False
+        return _messages(listener, label)
+
+    def _listen(self, capacity: int) -> _Listener:
+        if self._loop is None:
+            raise ClosedError("forwarder")
+        listener = _Listener(capacity)
+        self._listeners.add(listener)
+        return listener
+
+    def _untap(self, label: str) -> None:
+        self._taps[label] -= 1
+        if self._taps[label] == 0:
+            del self._taps[label]
             if self._loop is not None:
                 self._core.tap(label, False)
 
@@ -333,6 +350,17 @@ class Forwarder:
         if kind == "data":
             return DataReceived(transport, *rest)
         return ChannelOpened(transport, *rest) if kind == "channel_opened" else ChannelClosed(transport, *rest)
+
+
+async def _iterate(listener: _Listener) -> AsyncIterator[Event]:
+    while (event := await listener.next()) is not None:
+        yield event
+
+
+async def _messages(listener: _Listener, label: str) -> AsyncIterator[DataReceived]:
+    while (event := await listener.next()) is not None:
+        if isinstance(event, DataReceived) and event.label == label:
+            yield event
 
 
 class _Listener:
@@ -482,10 +510,11 @@ class Transport:
             track: How this peer negotiated the copy: mid, payload types, SSRCs, extension ids.
 
         Raises:
-            ParametersError: ``track`` has no codec.
+            ParametersError: ``track`` has no codec, or ``source`` belongs to another forwarder.
             ClosedError: The transport is closed.
         """
         self._check_open()
+        self._check_same(source.transport)
         sender = Sender(self, self._core.add_sender(self._number, source._number, track), track)
         self._forwarder._senders[sender._number] = sender
         self._owned.append(sender)
@@ -512,10 +541,18 @@ class Transport:
             negotiated: The stream number, where both ends know it beforehand and no message announces it.
 
         Raises:
-            ParametersError: Both limits are given.
+            ParametersError: Both limits are given, or a number is out of its range.
             ClosedError: The transport is closed.
         """
         self._check_open()
+        if negotiated is not None and not 0 <= negotiated < 65535:
+            raise ParametersError(f"there is no stream {negotiated}", "streams count from 0 to 65534 (RFC 8831 §6.5)")
+        for name in (label, protocol):
+            if len(name.encode()) > 1024:
+                raise ParametersError("a label or protocol has more than 1024 bytes", "give it a shorter name")
+        for limit in (max_retransmits, max_lifetime_ms):
+            if limit is not None and not 0 <= limit < 2**32:
+                raise ParametersError(f"a channel cannot give up after {limit}", "0 to 4294967295")
         self._core.open_channel(
             self._number,
             label,
@@ -542,6 +579,7 @@ class Transport:
     def follow_data(self, source: Transport, *, following: bool = True) -> None:
         """Forward every data channel message of ``source`` to this peer, on its channel with the same label, or stop."""
         self._check_open()
+        self._check_same(source)
         self._core.follow_data(self._number, source._number, following)
 
     def stats(self) -> TransportStats | None:
@@ -565,6 +603,10 @@ class Transport:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClosedError("transport")
+
+    def _check_same(self, source: Transport) -> None:
+        if source._forwarder is not self._forwarder:
+            raise ParametersError("the source belongs to another forwarder", "connect the two by a transport")
 
     def _handle_state(self, state: TransportState) -> None:
         self._state = state
@@ -650,11 +692,18 @@ class Sender:
         return None if stats is None else stats.layer
 
     def prefer(self, most: Layer) -> None:
-        """Wish for at most this layer; a higher one than the track has means its highest."""
+        """Wish for at most this layer; a higher one than the track has means its highest.
+
+        Raises:
+            ParametersError: A number is not 0 to 255.
+        """
+        if not (0 <= most.spatial <= 255 and 0 <= most.temporal <= 255):
+            raise ParametersError(f"there is no {most}", "layers count from 0; 255 is more than any track has")
         self.transport._core.prefer(self._number, most.spatial, most.temporal)
 
     def follow(self, source: Receiver) -> None:
-        """Continue with another source at its next keyframe."""
+        """Continue with another source at its next keyframe. Raises ParametersError for another forwarder's."""
+        self.transport._check_same(source.transport)
         self.transport._core.follow(self._number, source._number)
 
     def pause(self) -> None:
@@ -670,8 +719,16 @@ class Sender:
         stats = self.transport._core.stats()["senders"].get(self._number)
         if stats is None:
             return None
-        layer = stats.pop("layer")
-        return SenderStats(layer=None if layer is None else Layer(*layer), **stats)
+        layer = stats["layer"]
+        return SenderStats(
+            packets_sent=stats["packets_sent"],
+            bytes_sent=stats["bytes_sent"],
+            retransmitted=stats["retransmitted"],
+            dropped=stats["dropped"],
+            layer=None if layer is None else Layer(*layer),
+            fraction_lost=stats["fraction_lost"],
+            round_trip_ms=stats["round_trip_ms"],
+        )
 
     def close(self) -> None:
         """End this copy. Idempotent."""

@@ -192,7 +192,9 @@ class Node:
             session.transport.set_remote(replace(agreed.transport, ice=ice, candidates=fragment.candidates))
             session.negotiation.agreement = replace(agreed, transport=replace(agreed.transport, ice=ice))
             local = session.transport.local
-            return sdp.Fragment.of(local.ice, local.candidates, mid=fragment.mid)
+            # Under the section that the client named: it is the one that carries the bundle's transport.
+            mid, kind = ("0", "audio") if not fragment.media else (fragment.media[0].mid or "0", fragment.media[0].kind)
+            return sdp.Fragment.of(local.ice, local.candidates, mid=mid, kind=kind, is_last=True)
         for candidate in fragment.candidates:
             session.transport.add_candidate(candidate)
         return None

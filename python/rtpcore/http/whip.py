@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
@@ -106,7 +107,7 @@ async def _layer(request: web.Request) -> web.Response:
         if "paused" in wish:
             sender.pause() if wish["paused"] else sender.resume()
         else:
-            sender.prefer(layer)
+            _guarded(partial(sender.prefer, layer))
     return web.Response(status=204)
 
 

@@ -19,7 +19,7 @@ use rtpcore_core::stats::Snapshot;
 
 use crate::clock::Clock;
 use crate::queue::EventQueue;
-use crate::sockets::{Listen, UdpPort, bind_tcp, bind_udp, tcp_candidate, udp_candidate};
+use crate::sockets::{Listen, Share, UdpPort, bind_tcp, bind_udp, tcp_candidate, udp_candidate};
 use crate::worker::{Neighbours, Worker};
 
 /// How many commands may wait for one worker: more means that the owner asks faster than any machine answers.
@@ -252,9 +252,10 @@ fn bind_all(config: &Config, workers: u8) -> Result<Bound, StartError> {
     let mut candidates = Vec::new();
     let (mut udp_port, mut tcp_port) = (listen.udp_port, listen.tcp_port);
     for ip in listen.resolve()? {
-        for worker in &mut ports {
+        for (number, worker) in ports.iter_mut().enumerate() {
             let wanted = SocketAddr::new(ip, udp_port);
-            let socket = bind_udp(wanted).map_err(|error| StartError::Bind(wanted, error))?;
+            let share = if number == 0 { Share::First } else { Share::Further };
+            let socket = bind_udp(wanted, share).map_err(|error| StartError::Bind(wanted, error))?;
             let local = socket.local_addr()?;
             // One port for all: what the kernel chose first is what the others get.
             udp_port = local.port();

@@ -76,9 +76,22 @@ fn is_usable(ip: IpAddr) -> bool {
     }
 }
 
+/// Which of the sockets on one port is bound.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// The first: the port must be free. With SO_REUSEPORT from the start it could be had beside another forwarder of
+    /// the same user, and each would get a part of the other's packets.
+    First,
+    /// A further worker's.
+    Further,
+}
+
 /// One UDP socket; several workers share the port, and the kernel spreads peers over them (SO_REUSEPORT).
-pub(crate) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = bound(address, Type::DGRAM, Protocol::UDP)?;
+pub(crate) fn bind_udp(address: SocketAddr, share: Share) -> io::Result<UdpSocket> {
+    let socket = unbound(address, Type::DGRAM, Protocol::UDP)?;
+    socket.set_reuse_port(share == Share::Further)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.set_reuse_port(true)?;
     // Refusals are harmless: the sizes stay what the kernel allows.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
@@ -87,23 +100,19 @@ pub(crate) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// One TCP listener.
 pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bound(address, Type::STREAM, Protocol::TCP)?;
+    let socket = unbound(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
     socket.listen(256)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
-fn bound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+fn unbound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-    if kind == Type::DGRAM {
-        socket.set_reuse_port(true)?;
-    } else {
-        socket.set_reuse_address(true)?;
-    }
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
 

@@ -29,8 +29,10 @@ pub(crate) struct Connection {
 pub(crate) enum Progress {
     /// More may come.
     Open,
-    /// The peer, or what it sent, ended the connection.
+    /// The connection ended.
     Closed,
+    /// The peer announced a frame that is no packet: what follows cannot be told apart.
+    Unframed,
 }
 
 impl Connection {
@@ -70,7 +72,7 @@ impl Connection {
                 rest = tail;
             }
             if frame_len(rest).is_some_and(|len| len > MAX_FRAME) {
-                return Progress::Closed;
+                return Progress::Unframed;
             }
             let used = self.incoming.len() - rest.len();
             self.incoming.drain(..used);
@@ -84,7 +86,7 @@ impl Connection {
     pub(crate) fn peek(&mut self) -> (Progress, Option<&[u8]>) {
         let progress = self.fill().unwrap_or(Progress::Closed);
         if frame_len(&self.incoming).is_some_and(|len| len > MAX_FRAME) {
-            return (Progress::Closed, None);
+            return (Progress::Unframed, None);
         }
         (progress, split_frame(&self.incoming).map(|(frame, _)| frame))
     }
@@ -180,11 +182,11 @@ mod tests {
         let mut progress = Progress::Open;
         for _ in 0..1_000_000 {
             progress = connection.receive(|_| panic!("no frame is whole"));
-            if progress == Progress::Closed {
+            if progress != Progress::Open {
                 break;
             }
         }
-        assert_eq!(progress, Progress::Closed);
+        assert_eq!(progress, Progress::Unframed);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rtpcore_core::Time;
+use rtpcore_core::command::Command;
 use rtpcore_core::crossing::Crossing;
 use rtpcore_core::event::Event;
 use rtpcore_core::ice::{Path, Via};
@@ -410,13 +411,21 @@ impl Worker {
 
     fn read_connection(&mut self, key: usize) {
         if let Some(position) = self.strangers.iter().position(|&(stranger, _)| stranger == key) {
-            let Some(connection) = self.connections.get_mut(key) else { return };
+            let now = self.clock.now();
+            let Self { connections, router, .. } = self;
+            let Some(connection) = connections.get_mut(key) else { return };
+            let path = Path { via: Via::Tcp, local: connection.local, remote: connection.remote };
             let (progress, frame) = connection.peek();
-            match frame.map(Router::owner_of) {
+            match frame.map(|frame| (frame, Router::owner_of(frame))) {
                 // Not a whole frame yet.
                 None if progress == Progress::Open => return,
-                None | Some(None) => return self.drop_connection(key),
-                Some(Some(owner)) => {
+                None => return self.end_connection(key, progress),
+                Some((frame, None)) => {
+                    // For its count: the router takes nothing else from a stranger.
+                    guard(router, |router| router.handle_datagram(now, path, frame));
+                    return self.drop_connection(key);
+                }
+                Some((_, Some(owner))) => {
                     self.strangers.swap_remove(position);
                     if owner != self.number {
                         return self.hand_over(key, owner);
@@ -429,10 +438,17 @@ impl Worker {
         let Some(connection) = connections.get_mut(key) else { return };
         let path = Path { via: Via::Tcp, local: connection.local, remote: connection.remote };
         let progress = connection.receive(|packet| guard(router, |router| router.handle_datagram(now, path, packet)));
-        if progress == Progress::Closed {
-            self.drop_connection(key);
+        if progress != Progress::Open {
+            self.end_connection(key, progress);
         }
         self.flush(now);
+    }
+
+    fn end_connection(&mut self, key: usize, progress: Progress) {
+        if progress == Progress::Unframed {
+            self.router.handle_frame_refused();
+        }
+        self.drop_connection(key);
     }
 
     /// Gives a connection to the worker where its peer lives.
@@ -449,8 +465,14 @@ impl Worker {
     }
 
     fn drop_connection(&mut self, key: usize) {
+        let before = self.strangers.len();
         self.strangers.retain(|&(stranger, _)| stranger != key);
+        let is_known = self.strangers.len() == before;
         let Some(mut connection) = self.connections.try_remove(key) else { return };
+        if is_known {
+            let (now, local, remote) = (self.clock.now(), connection.local, connection.remote);
+            self.guarded(|router| router.handle_command(now, Command::PathClosed { local, remote }));
+        }
         let _ = self.poll.registry().deregister(connection.stream());
         self.by_path.retain(|_, &mut other| other != key);
     }

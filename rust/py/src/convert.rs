@@ -42,10 +42,10 @@ pub(crate) fn sender(track: &Bound<'_, PyAny>) -> Result<SenderParameters, Error
         kind: kind_of(track)?,
         mid: mid_of(track)?,
         codecs: codecs_of(track)?,
-        ssrc: Ssrc(track.getattr("ssrc")?.extract()?),
-        rtx_ssrc: track.getattr("rtx_ssrc")?.extract::<Option<u32>>()?.map(Ssrc),
+        ssrc: Ssrc(field(track, "ssrc")?),
+        rtx_ssrc: field::<Option<u32>>(track, "rtx_ssrc")?.map(Ssrc),
         extensions: extensions_of(track)?,
-        cname: track.getattr("cname")?.extract()?,
+        cname: field(track, "cname")?,
     })
 }
 
@@ -72,8 +72,16 @@ pub(crate) fn candidate(text: &str) -> Result<Candidate, Error> {
         .map_err(|error| Error::Parameters(format!("not a candidate that can be used (RFC 8839 §5.1): {error}")))
 }
 
+/// One field of a dataclass; a value of another type or out of its range is the caller's mistake, by name.
+fn field<'py, T: FromPyObjectOwned<'py>>(object: &Bound<'py, PyAny>, name: &str) -> Result<T, Error> {
+    object.getattr(name)?.extract::<T>().map_err(|error| {
+        let error: PyErr = error.into();
+        Error::Parameters(format!("{name}: {error}"))
+    })
+}
+
 fn kind_of(track: &Bound<'_, PyAny>) -> Result<Kind, Error> {
-    match track.getattr("kind")?.extract::<String>()?.as_str() {
+    match field::<String>(track, "kind")?.as_str() {
         "audio" => Ok(Kind::Audio),
         "video" => Ok(Kind::Video),
         other => Err(Error::Parameters(format!("kind is 'audio' or 'video', not {other:?}"))),
@@ -81,14 +89,14 @@ fn kind_of(track: &Bound<'_, PyAny>) -> Result<Kind, Error> {
 }
 
 fn mid_of(track: &Bound<'_, PyAny>) -> Result<Option<Mid>, Error> {
-    let Some(mid) = track.getattr("mid")?.extract::<Option<String>>()? else { return Ok(None) };
+    let Some(mid) = field::<Option<String>>(track, "mid")? else { return Ok(None) };
     Mid::new(mid.as_bytes())
         .map(Some)
         .ok_or_else(|| Error::Parameters(format!("mid has 1 to 16 visible ASCII characters, not {mid:?}")))
 }
 
 fn encoding_of(encoding: &Bound<'_, PyAny>) -> Result<EncodingParameters, Error> {
-    let rid = match encoding.getattr("rid")?.extract::<Option<String>>()? {
+    let rid = match field::<Option<String>>(encoding, "rid")? {
         None => None,
         Some(rid) => Some(
             Rid::new(rid.as_bytes())
@@ -97,8 +105,8 @@ fn encoding_of(encoding: &Bound<'_, PyAny>) -> Result<EncodingParameters, Error>
     };
     Ok(EncodingParameters {
         rid,
-        ssrc: encoding.getattr("ssrc")?.extract::<Option<u32>>()?.map(Ssrc),
-        rtx_ssrc: encoding.getattr("rtx_ssrc")?.extract::<Option<u32>>()?.map(Ssrc),
+        ssrc: field::<Option<u32>>(encoding, "ssrc")?.map(Ssrc),
+        rtx_ssrc: field::<Option<u32>>(encoding, "rtx_ssrc")?.map(Ssrc),
     })
 }
 
@@ -106,15 +114,15 @@ fn codecs_of(track: &Bound<'_, PyAny>) -> Result<Vec<CodecParameters>, Error> {
     let mut codecs = Vec::new();
     for codec in track.getattr("codecs")?.try_iter()? {
         let codec = codec?;
-        let mime: String = codec.getattr("mime_type")?.extract()?;
-        let feedback: Vec<String> = codec.getattr("feedback")?.extract()?;
+        let mime: String = field(&codec, "mime_type")?;
+        let feedback: Vec<String> = field(&codec, "feedback")?;
         let has = |name: &str| feedback.iter().any(|other| other.eq_ignore_ascii_case(name));
         codecs.push(CodecParameters {
             codec: Codec::from_mime(&mime),
-            payload_type: payload_type(codec.getattr("payload_type")?.extract()?)?,
-            clock_rate: codec.getattr("clock_rate")?.extract()?,
+            payload_type: payload_type(field(&codec, "payload_type")?)?,
+            clock_rate: field(&codec, "clock_rate")?,
             format: format_of(&mime, &codec)?,
-            rtx: codec.getattr("rtx")?.extract::<Option<u8>>()?.map(payload_type).transpose()?,
+            rtx: field::<Option<u8>>(&codec, "rtx")?.map(payload_type).transpose()?,
             nack: has("nack"),
             pli: has("nack pli"),
             fir: has("ccm fir"),
@@ -130,7 +138,7 @@ fn codecs_of(track: &Bound<'_, PyAny>) -> Result<Vec<CodecParameters>, Error> {
 /// A digest of what makes two payload types one bitstream: clock, channels, and the parameters that a decoder must know.
 fn format_of(mime: &str, codec: &Bound<'_, PyAny>) -> Result<u64, Error> {
     let mime = mime.to_ascii_lowercase();
-    let fmtp: String = codec.getattr("fmtp")?.extract()?;
+    let fmtp: String = field(codec, "fmtp")?;
     let value = |name: &str, default: &str| {
         let found = fmtp.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name);
         found.map_or(default, |(_, value)| value.trim()).to_ascii_lowercase()
@@ -146,8 +154,8 @@ fn format_of(mime: &str, codec: &Bound<'_, PyAny>) -> Result<u64, Error> {
         "video/h265" => value("profile-id", "1"),
         _ => String::new(),
     };
-    let clock_rate: u32 = codec.getattr("clock_rate")?.extract()?;
-    let channels: Option<u8> = codec.getattr("channels")?.extract()?;
+    let clock_rate: u32 = field(codec, "clock_rate")?;
+    let channels: Option<u8> = field(codec, "channels")?;
     // FNV-1a: short strings, the same on every worker.
     let text = format!("{mime}/{clock_rate}/{}/{profile}", channels.unwrap_or(1));
     Ok(text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)))
@@ -165,8 +173,8 @@ fn extensions_of(track: &Bound<'_, PyAny>) -> Result<ExtensionMap, Error> {
     let mut map = ExtensionMap::NONE;
     for extension in track.getattr("extensions")?.try_iter()? {
         let extension = extension?;
-        let uri: String = extension.getattr("uri")?.extract()?;
-        let id: u8 = extension.getattr("id")?.extract()?;
+        let uri: String = field(&extension, "uri")?;
+        let id: u8 = field(&extension, "id")?;
         if id == 0 {
             return Err(Error::Parameters("a header extension id is 1 to 255, not 0 (RFC 8285 §5)".into()));
         }

@@ -7,6 +7,7 @@ mod convert;
 mod errors;
 mod forwarder;
 mod stats;
+mod testing;
 
 use pyo3::prelude::*;
 
@@ -16,5 +17,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("MAX_MESSAGE", rtpcore_core::sctp::MAX_MESSAGE)?;
     module.add_class::<forwarder::Forwarder>()?;
+    module.add_class::<testing::SrtpInbound>()?;
+    module.add_class::<testing::SrtpOutbound>()?;
+    module.add_function(wrap_pyfunction!(testing::parse_rtp, module)?)?;
+    module.add_function(wrap_pyfunction!(testing::write_rtp, module)?)?;
+    module.add_function(wrap_pyfunction!(testing::parse_rtcp, module)?)?;
+    module.add_function(wrap_pyfunction!(testing::write_rtcp, module)?)?;
     Ok(())
 }

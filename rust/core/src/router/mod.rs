@@ -252,6 +252,11 @@ impl Router {
         }
     }
 
+    /// A peer announced a frame longer than any packet (RFC 4571 §2).
+    pub fn handle_frame_refused(&mut self) {
+        self.drops.count(Drop::Oversized);
+    }
+
     /// A fault was caught while this router ran: the peer it ran for is closed, the others go on.
     pub fn handle_fault(&mut self) {
         self.drops.count(Drop::Panicked);

@@ -1,0 +1,328 @@
+"""The binary half of ``rtpcore``; use the classes of ``rtpcore`` instead.
+
+Everything here converts, raises or enqueues: no decision is taken at this border. Peers, tracks and copies go by
+numbers, candidates by their spelling in SDP (RFC 8839 §5.1, without ``a=``). Every method may be called from any
+thread; none blocks except :meth:`Forwarder.start` and :meth:`Forwarder.stop`, which let other threads run meanwhile.
+
+All exceptions are those of ``rtpcore.errors``.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias, TypedDict, final
+
+from rtpcore.events import TransportState
+from rtpcore.parameters import SenderParameters, TrackParameters
+
+__all__ = [
+    "MAX_MESSAGE",
+    "Forwarder",
+    "SrtpInbound",
+    "SrtpOutbound",
+    "__version__",
+    "parse_rtcp",
+    "parse_rtp",
+    "write_rtcp",
+    "write_rtp",
+]
+
+__version__: Final[str]
+
+MAX_MESSAGE: Final[int]
+"""Bytes of the largest data channel message that is taken or sent."""
+
+_Reason: TypeAlias = Literal[
+    "normal",
+    "consent_expired",
+    "wrong_fingerprint",
+    "no_srtp_profile",
+    "dtls_failed",
+    "closed_by_peer",
+    "closed_by_owner",
+    "fault",
+]
+_Layer: TypeAlias = tuple[int, int]
+
+_Event: TypeAlias = (
+    tuple[Literal["transport"], int, TransportState, _Reason]
+    | tuple[Literal["channel_opened", "channel_closed"], int, str]
+    | tuple[Literal["data"], int, str, bool, bytes]
+    | tuple[Literal["encoding_started"], int, int]
+    | tuple[Literal["layer"], int, _Layer | None]
+    | tuple[Literal["receiver_ended"], int]
+)
+
+class _TransportStats(TypedDict):
+    state: TransportState
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    drops: dict[str, int]
+    srtp_profile: str | None
+
+class _EncodingStats(TypedDict):
+    packets_received: int
+    bytes_received: int
+    lost: int
+    jitter_ms: int
+    bitrate_bps: int
+    frames_per_second: int
+    size: tuple[int, int] | None
+    nacks: int
+    keyframe_requests: int
+
+class _ReceiverStats(TypedDict):
+    encodings: list[_EncodingStats]
+    followers: int
+
+class _SenderStats(TypedDict):
+    packets_sent: int
+    bytes_sent: int
+    retransmitted: int
+    dropped: int
+    layer: _Layer | None
+    fraction_lost: float
+    round_trip_ms: int | None
+
+class _Stats(TypedDict):
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    packets_forwarded: int
+    drops: dict[str, int]
+    transports: dict[int, _TransportStats]
+    receivers: dict[int, _ReceiverStats]
+    senders: dict[int, _SenderStats]
+
+@final
+class Forwarder:
+    """One forwarder's workers, or what they will be started with."""
+
+    def __new__(
+        cls,
+        *,
+        workers: int,
+        addresses: Sequence[str],
+        udp_port: int,
+        tcp_port: int | None,
+        advertise: Sequence[str],
+        ice_lite: bool,
+        history_packets: int,
+        snapshot_interval_ms: int,
+        seed: int,
+        max_transports: int,
+        keyframe_interval_ms: int,
+    ) -> Forwarder:
+        """Remember how to start; bind nothing.
+
+        Args:
+            workers: Threads that forward, 1 to 64.
+            addresses: Local IP addresses, or those that stand for all.
+            udp_port: 0 lets the kernel choose.
+            tcp_port: For passive candidates (RFC 6544); None for none.
+            advertise: What peers are told instead of the local addresses.
+            ice_lite: Answer checks without making any (RFC 8445 §2.5).
+            history_packets: Kept for retransmission by each worker.
+            snapshot_interval_ms: How old :meth:`stats` may be.
+            seed: Of everything random that needs no secret, 64 bits.
+            max_transports: Peers at once on each worker.
+            keyframe_interval_ms: Requests closer than this count as one.
+
+        Raises:
+            ParametersError: An address is none.
+        """
+
+    def start(self) -> None:
+        """Make the certificate, bind the sockets, start the workers. Does nothing if they run.
+
+        Raises:
+            BindError: An address or port cannot be had.
+        """
+
+    def stop(self) -> None:
+        """Say goodbye to all peers and join the workers. Idempotent; afterwards every method raises ClosedError."""
+
+    def worker_count(self) -> int:
+        """How many workers run."""
+
+    def event_fd(self) -> int:
+        """The descriptor that is readable while events wait; it belongs to this object."""
+
+    def drain(self, most: int) -> list[_Event]:
+        """Up to ``most`` events, oldest first, as tuples whose first item names the kind."""
+
+    def candidates(self) -> list[str]:
+        """Our host candidates."""
+
+    def fingerprint(self) -> bytes:
+        """The certificate's SHA-256 digest."""
+
+    def add_transport(self) -> tuple[int, str, str]:
+        """Expect a peer; its number and our ICE user name fragment and password."""
+
+    def set_remote(
+        self,
+        transport: int,
+        *,
+        ufrag: str,
+        pwd: str,
+        fingerprints: Sequence[tuple[str, Sequence[int] | bytes]],
+        is_client: bool,
+        max_message: int | None,
+    ) -> None:
+        """Take the peer's description, at first or after a change.
+
+        Args:
+            transport: Whose.
+            ufrag: Its ICE user name fragment; a new one restarts ICE.
+            pwd: Its ICE password.
+            fingerprints: Names of hash functions with digests; one that can be checked is needed.
+            is_client: We send the ClientHello.
+            max_message: The largest message it takes, 0 for any; None if it has no data channels.
+
+        Raises:
+            ParametersError: No fingerprint can be checked.
+        """
+
+    def add_candidate(self, transport: int, candidate: str) -> None:
+        """Take one more candidate of the peer.
+
+        Raises:
+            ParametersError: It is not in the grammar, or of no use.
+        """
+
+    def restart_ice(self, transport: int) -> tuple[str, str]:
+        """Our new ICE user name fragment and password (RFC 8445 §9)."""
+
+    def close_transport(self, transport: int) -> None:
+        """Say goodbye to one peer."""
+
+    def add_receiver(self, transport: int, track: TrackParameters) -> int:
+        """Expect a track; its number.
+
+        Raises:
+            ParametersError: No codec, more than three encodings, or names that no packet could carry.
+        """
+
+    def remove_receiver(self, receiver: int) -> None:
+        """Forget a track; its copies go on without a source."""
+
+    def add_sender(self, transport: int, source: int, track: SenderParameters) -> int:
+        """Give a peer a copy of a track; the copy's number.
+
+        Raises:
+            ParametersError: No codec.
+        """
+
+    def remove_sender(self, sender: int) -> None:
+        """End a copy."""
+
+    def follow(self, sender: int, source: int) -> None:
+        """Continue a copy with another track."""
+
+    def prefer(self, sender: int, spatial: int, temporal: int) -> None:
+        """Send at most this layer."""
+
+    def pause(self, sender: int, is_paused: bool) -> None:
+        """Send nothing, or send again."""
+
+    def request_keyframe(self, receiver: int, encoding: int | None) -> None:
+        """Ask the publisher for a keyframe of one encoding, or of all."""
+
+    def open_channel(
+        self,
+        transport: int,
+        label: str,
+        *,
+        protocol: str,
+        is_ordered: bool,
+        max_retransmits: int | None,
+        max_lifetime_ms: int | None,
+        negotiated: int | None,
+    ) -> None:
+        """Open a data channel (RFC 8832).
+
+        Raises:
+            ParametersError: Both ways of giving up are named.
+        """
+
+    def send_data(self, transport: int, label: str, payload: bytes, is_binary: bool) -> None:
+        """Queue one message."""
+
+    def follow_data(self, transport: int, source: int, is_following: bool) -> None:
+        """Forward the messages of ``source`` to ``transport``, or stop."""
+
+    def tap(self, label: str, is_tapped: bool) -> None:
+        """Also report messages of a label as events, or stop."""
+
+    def stats(self) -> _Stats:
+        """The counters of all workers as last published."""
+
+# What follows is for tests that compare the core's packet code with other implementations.
+
+_Profile: TypeAlias = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_HMAC_SHA1_80"]
+
+@final
+class SrtpInbound:
+    """For tests: takes one peer's SRTP and SRTCP out of protection (RFC 3711, RFC 7714)."""
+
+    def __new__(cls, profile: _Profile, key: bytes, salt: bytes, *, max_ssrcs: int = 64) -> SrtpInbound:
+        """Key it with the sender's master.
+
+        Raises:
+            ParametersError: The lengths are not those of the profile.
+        """
+
+    def unprotect_rtp(self, packet: bytes) -> bytes | str:
+        """The RTP in it, or the label of the reason for which it is dropped."""
+
+    def unprotect_rtcp(self, packet: bytes) -> bytes | str:
+        """The RTCP in it, or the label of the reason for which it is dropped."""
+
+@final
+class SrtpOutbound:
+    """For tests: puts RTP and RTCP for one peer into protection (RFC 3711, RFC 7714)."""
+
+    def __new__(cls, profile: _Profile, key: bytes, salt: bytes) -> SrtpOutbound:
+        """Key it with our master.
+
+        Raises:
+            ParametersError: The lengths are not those of the profile.
+        """
+
+    def protect_rtp(self, packet: bytes, index: int) -> bytes | None:
+        """The SRTP packet; None for an index of more than 48 bits or other low bits than the packet's, or no RTP."""
+
+    def protect_rtcp(self, packet: bytes) -> bytes | None:
+        """The SRTCP packet under the next index; None for no RTCP."""
+
+def parse_rtp(packet: bytes, extensions: Sequence[tuple[str, int]]) -> dict[str, Any] | str:
+    """For tests: the fields of an RTP packet in the clear, or the label of the reason for which it is dropped.
+
+    Args:
+        packet: From the first byte of the header.
+        extensions: URIs of header extensions with their ids; those the core does not know are passed over.
+    """
+
+def write_rtp(
+    *,
+    payload_type: int,
+    sequence_number: int,
+    timestamp: int,
+    ssrc: int,
+    marker: bool,
+    extensions: Sequence[tuple[int, Sequence[int] | bytes]],
+    payload: bytes,
+) -> bytes | None:
+    """For tests: an RTP packet with header extensions by id; None where they do not fit."""
+
+def parse_rtcp(datagram: bytes) -> list[dict[str, Any] | str]:
+    """For tests: the packets of an RTCP datagram in the clear; the last may be the label of a drop reason."""
+
+def write_rtcp(packets: Sequence[dict[str, Any]]) -> bytes:
+    """For tests: the datagram that :func:`parse_rtcp` would take apart into ``packets``.
+
+    Raises:
+        ParametersError: A packet fits neither the datagram nor its own fields, or is of a type that is not written.
+    """
