@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from rtpcore.http.whip import NODE
+from rtpcore.node import Player, Publisher
 
 if TYPE_CHECKING:
     from rtpcore.forwarder import Receiver, Sender
-    from rtpcore.node import Player, Publisher, Session
+    from rtpcore.node import Session
 
 __all__ = ["routes"]
 
 
 def routes() -> list[web.RouteDef]:
     """The routes of this module."""
-    return [web.get("/livez", _livez), web.get("/api/stats", _stats), web.get("/api/rooms/{room}", _room)]
+    return [
+        web.get("/livez", _livez),
+        web.get("/api/stats", _stats),
+        web.get("/api/rooms/{room}", _room),
+        web.get("/session/{room}/{session}/stats", _own),
+    ]
 
 
 async def _livez(_request: web.Request) -> web.Response:
@@ -35,6 +41,17 @@ async def _room(request: web.Request) -> web.Response:
     publishers = [] if room is None else [_publisher(publisher) for publisher in room.publishers.values()]
     players = [] if room is None else [_player(player) for player in room.players.values()]
     return web.json_response({"publishers": publishers, "players": players, "drops": node.forwarder.stats().drops})
+
+
+async def _own(request: web.Request) -> web.Response:
+    """One session for those who know its id: its client. The resource itself answers no GET (RFC 9725 §4)."""
+    match request.app[NODE].find(request.match_info["room"], request.match_info["session"]):
+        case Publisher() as publisher:
+            return web.json_response(_publisher(publisher))
+        case Player() as player:
+            return web.json_response(_player(player))
+        case _:
+            raise web.HTTPNotFound(text="no such session")
 
 
 def _session(session: Session) -> dict[str, Any]:
