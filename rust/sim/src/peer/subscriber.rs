@@ -1,0 +1,197 @@
+//! The watching half of a peer: one copy of a track, what is missing of it, what is asked for.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use rtpcore_core::rtcp::{self, ReportBlock, Writer};
+use rtpcore_core::rtp::Header;
+use rtpcore_core::rtp::clock::ntp_middle;
+use rtpcore_core::srtp::Outbound;
+use rtpcore_core::{SeqNo, Ssrc, Time};
+
+use super::decoder::Decoder;
+use super::publisher::{low, seal_rtcp};
+use super::Studio;
+use crate::media::{Media, Tag};
+
+/// Before the first request: what is merely reordered comes by itself.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Between requests for the same packet.
+const REPEAT: Duration = Duration::from_millis(80);
+/// Requests for one packet, as libwebrtc.
+const MOST_TRIES: u8 = 10;
+/// Numbers missing at once; more is a matter for a keyframe.
+const MOST_MISSING: usize = 500;
+/// A decoder that shows nothing for so long while packets come asks for a keyframe.
+const STUCK: Duration = Duration::from_millis(400);
+/// Between receiver reports.
+const REPORTS: Duration = Duration::from_millis(900);
+
+/// One copy, as its subscriber sees it.
+pub struct View {
+    /// The copy's SSRC; retransmissions come on the next one.
+    pub ssrc: Ssrc,
+    /// Its number in the world.
+    pub number: usize,
+    media: Media,
+    highest: Option<SeqNo>,
+    first: SeqNo,
+    received: u64,
+    missing: BTreeMap<SeqNo, Missing>,
+    decoder: Decoder,
+    /// When packets came that showed nothing, since the last frame.
+    stuck_since: Option<Time>,
+    report_at: Time,
+    heard: Option<(u32, Time)>,
+    asked_keyframes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Missing {
+    ask_at: Time,
+    tries: u8,
+}
+
+impl View {
+    /// A copy of which nothing came yet.
+    pub fn new(now: Time, number: usize, ssrc: Ssrc, media: Media) -> Self {
+        Self {
+            ssrc,
+            number,
+            media,
+            highest: None,
+            first: SeqNo(0),
+            received: 0,
+            missing: BTreeMap::new(),
+            decoder: Decoder::default(),
+            stuck_since: None,
+            report_at: now + REPORTS,
+            heard: None,
+            asked_keyframes: 0,
+        }
+    }
+
+    /// What was shown so far.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// How many keyframes it asked for.
+    pub fn asked_keyframes(&self) -> u64 {
+        self.asked_keyframes
+    }
+
+    pub(super) fn takes(&self, ssrc: Ssrc) -> bool {
+        ssrc == self.ssrc || ssrc.0 == self.ssrc.0 + 1
+    }
+
+    pub(super) fn handle_packet(&mut self, now: Time, header: &Header, packet: &[u8], studio: &Studio) {
+        let mut payload = header.payload(packet);
+        let mut number = header.sequence_number;
+        let is_rtx = header.ssrc != self.ssrc;
+        if is_rtx {
+            let Some((original, rest)) = payload.split_first_chunk() else { return };
+            (number, payload) = (u16::from_be_bytes(*original), rest);
+        } else {
+            self.received += 1;
+        }
+        let highest = *self.highest.get_or_insert_with(|| {
+            self.first = SeqNo::first(number);
+            SeqNo::first(number)
+        });
+        let seq = highest.nearest(number);
+        self.missing.remove(&seq);
+        if seq > highest {
+            self.note_missing(now, highest, seq);
+            self.highest = Some(seq);
+        }
+        if let Some(tag) = Tag::read(payload) {
+            let before = self.decoder.shown().len();
+            self.decoder.handle(now, seq, tag, studio);
+            if self.decoder.shown().len() > before {
+                self.stuck_since = None;
+            } else {
+                self.stuck_since.get_or_insert(now);
+            }
+        }
+    }
+
+    fn note_missing(&mut self, now: Time, highest: SeqNo, seq: SeqNo) {
+        if self.media == Media::Opus {
+            return;
+        }
+        for number in highest.0 + 1..seq.0 {
+            if self.missing.len() < MOST_MISSING {
+                self.missing.insert(SeqNo(number), Missing { ask_at: now + PATIENCE, tries: 0 });
+            }
+        }
+    }
+
+    pub(super) fn handle_sender_report(&mut self, now: Time, ntp: u64) {
+        self.heard = Some((ntp_middle(ntp), now));
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        let asks = self.missing.values().map(|missing| missing.ask_at).min().unwrap_or(Time::NEVER);
+        let pli = self.stuck_since.filter(|_| self.is_video()).map_or(Time::NEVER, |since| since + STUCK);
+        self.report_at.min(asks).min(pli)
+    }
+
+    /// The next thing to tell, sealed.
+    pub(super) fn poll_feedback(&mut self, now: Time, us: Ssrc, sealer: &mut Outbound) -> Option<Vec<u8>> {
+        let mut plain = [0; 1100];
+        let mut writer = Writer::new(&mut plain);
+        if self.report_at.is_due(now) {
+            self.report_at = now + REPORTS;
+            let blocks = self.report(now);
+            rtcp::report::write_receiver_report(&mut writer, us, blocks.as_slice()).ok()?;
+        }
+        let due = self.due(now);
+        if !due.is_empty() {
+            rtcp::nack::write(&mut writer, us, self.ssrc, due.into_iter().map(|seq| low(seq.0))).ok()?;
+        }
+        if self.is_video() && self.stuck_since.is_some_and(|since| (since + STUCK).is_due(now)) {
+            self.stuck_since = Some(now);
+            self.asked_keyframes += 1;
+            rtcp::pli::write(&mut writer, us, self.ssrc).ok()?;
+        }
+        seal_rtcp(&writer, sealer)
+    }
+
+    /// What to ask for again now.
+    fn due(&mut self, now: Time) -> Vec<SeqNo> {
+        let mut due = Vec::new();
+        self.missing.retain(|&seq, missing| {
+            if missing.ask_at.is_due(now) && due.len() < 100 {
+                if missing.tries >= MOST_TRIES {
+                    return false;
+                }
+                missing.tries += 1;
+                missing.ask_at = now + REPEAT;
+                due.push(seq);
+            }
+            true
+        });
+        due
+    }
+
+    fn report(&self, now: Time) -> Option<ReportBlock> {
+        let highest = self.highest?;
+        let expected = highest.0 - self.first.0.min(highest.0) + 1;
+        let (last_sender_report, delay) = self.heard.map_or((0, 0), |(last, at)| {
+            (last, u32::try_from(now.since(at).as_nanos() * 65_536 / 1_000_000_000).unwrap_or(u32::MAX))
+        });
+        Some(ReportBlock {
+            ssrc: self.ssrc,
+            cumulative_lost: i32::try_from(expected.saturating_sub(self.received)).unwrap_or(0),
+            highest_sequence_number: u32::try_from(highest.0 - (1 << 16)).unwrap_or(0),
+            last_sender_report,
+            delay_since_last_sender_report: delay,
+            ..ReportBlock::default()
+        })
+    }
+
+    fn is_video(&self) -> bool {
+        self.media != Media::Opus
+    }
+}
