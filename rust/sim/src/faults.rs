@@ -108,8 +108,9 @@ impl Faults {
 
     /// Whether an older datagram is sent once more now.
     pub fn replays(&self, now: Time, peer: usize, way: Way, dice: &mut Dice) -> bool {
-        self.active(now, peer)
-            .any(|trouble| matches!(trouble, Trouble::Replay(replayed, chance) if replayed == way && dice.permille(chance)))
+        self.active(now, peer).any(
+            |trouble| matches!(trouble, Trouble::Replay(replayed, chance) if replayed == way && dice.permille(chance)),
+        )
     }
 
     /// When all of it is over.

@@ -58,15 +58,8 @@ pub struct Conditions {
 
 impl Conditions {
     /// A cable: 10 ms, nothing else.
-    pub const CLEAN: Self = Self {
-        delay_us: 10_000,
-        jitter_us: 0,
-        loss: Loss::None,
-        reordered: 0,
-        held_us: 0,
-        duplicated: 0,
-        rate: None,
-    };
+    pub const CLEAN: Self =
+        Self { delay_us: 10_000, jitter_us: 0, loss: Loss::None, reordered: 0, held_us: 0, duplicated: 0, rate: None };
 
     /// Wireless at its worse: losses of `permille`, jitter, reordering, duplicates.
     pub const fn rough(permille: u32) -> Self {

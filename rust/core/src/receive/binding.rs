@@ -163,13 +163,13 @@ impl Bindings {
         Ok(())
     }
 
-    /// Forgets a receiver and its SSRCs.
-    pub fn remove(&mut self, receiver: u16) {
+    /// Forgets a receiver and its SSRCs, and tells `gone` of each that packets came from.
+    pub fn remove(&mut self, receiver: u16, gone: impl FnMut(Ssrc)) {
         for slot in &mut self.sections {
             slot.take_if(|section| section.receiver == receiver);
         }
         let sections = &self.sections;
-        self.table.retain(|place| sections.get(usize::from(place.section)).is_some_and(Option::is_some));
+        self.table.retain(|place| sections.get(usize::from(place.section)).is_some_and(Option::is_some), gone);
         self.claim_payload_types();
     }
 

@@ -87,11 +87,12 @@ impl<V: Copy> SsrcTable<V> {
         removed
     }
 
-    /// Removes all whose value does not pass.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
+    /// Removes all whose value does not pass, and tells `gone` of each.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&V) -> bool, mut gone: impl FnMut(Ssrc)) {
         // A removal may move an entry over the start of the table, behind the walk: walk again until none goes.
         while let Some(ssrc) = self.slots.iter().flatten().find(|entry| !keep(&entry.value)).map(|entry| entry.ssrc) {
             self.remove(ssrc);
+            gone(ssrc);
         }
     }
 
@@ -169,7 +170,7 @@ mod tests {
                     }
                     1 => prop_assert_eq!(table.remove(Ssrc(ssrc)).map(|e| e.value), model.remove(&ssrc)),
                     _ => {
-                        table.retain(|value| value % 8 != i % 8);
+                        table.retain(|value| value % 8 != i % 8, |_| ());
                         model.retain(|_, value| *value % 8 != i % 8);
                     }
                 }

@@ -221,7 +221,13 @@ impl Router {
         if let Some(intake) = feed.intake
             && let Some(transport) = self.transports.get_mut(intake.transport)
         {
-            transport.bindings.remove(intake.number);
+            // A peer that publishes again and again would else use up the SSRCs that SRTP keeps a state for.
+            let Transport { bindings, inbound, .. } = transport;
+            bindings.remove(intake.number, |ssrc| {
+                if let Some(inbound) = inbound {
+                    inbound.forget(ssrc);
+                }
+            });
             if let Some(slot) = transport.receivers.get_mut(usize::from(intake.number)) {
                 *slot = None;
             }

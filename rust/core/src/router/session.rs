@@ -97,6 +97,15 @@ impl Router {
 
     /// A path works: start DTLS, or go on with what was interrupted.
     fn start_session(&mut self, now: Time, index: usize) {
+        let instant = self.instant(now);
+        let Some(transport) = self.transports.get_mut(index) else { return };
+        if let Some(dtls) = transport.session.as_mut().and_then(|session| session.dtls.as_mut())
+            && !dtls.is_connected()
+            && let Err(failure) = dtls.handle_timeout(instant)
+        {
+            // As client the first flight leaves now, not with the next timer.
+            return self.remove_transport(index, TransportState::Failed, Reason::Dtls(failure));
+        }
         let Some(transport) = self.transports.get_mut(index) else { return };
         match transport.state {
             TransportState::Disconnected if transport.outbound.is_some() => {

@@ -155,7 +155,11 @@ impl Encoder {
             packets.push(Coded {
                 number: self.number,
                 timestamp: self.timestamp_at(now),
-                marker: if media == Media::Opus { self.frame == 0 } else { shape.is_last && shape.spatial + 1 == shape.layers },
+                marker: if media == Media::Opus {
+                    self.frame == 0
+                } else {
+                    shape.is_last && shape.spatial + 1 == shape.layers
+                },
                 payload,
                 descriptor: matches!(media, Media::Av1 { .. })
                     .then(|| format::descriptor(&shape, media.temporal(), self.frame_number, &differences)),

@@ -59,8 +59,7 @@ pub(super) fn vp9(shape: &Shape) -> Vec<u8> {
         | u8::from(has_structure) << 1
         | u8::from(is_top);
     let [high, low] = shape.picture_id.to_be_bytes();
-    let layer =
-        shape.temporal << 5 | u8::from(shape.is_sync) << 4 | shape.spatial << 1 | u8::from(shape.spatial > 0);
+    let layer = shape.temporal << 5 | u8::from(shape.is_sync) << 4 | shape.spatial << 1 | u8::from(shape.spatial > 0);
     let mut bytes = vec![first, high | 0x80, low, layer, shape.tl0];
     if has_structure {
         bytes.push((shape.layers - 1) << 5 | 0x10);

@@ -287,12 +287,8 @@ impl Tag {
     pub fn read(payload: &[u8]) -> Option<Self> {
         let (body, tail) = payload.split_at_checked(payload.len().checked_sub(Self::LEN)?)?;
         let &[m0, m1, m2, m3, t0, t1, encoding, part, f0, f1, f2, f3, prefix, 0, 0, 0] = tail else { return None };
-        let tag = Self {
-            track: u16::from_be_bytes([t0, t1]),
-            encoding,
-            frame: u32::from_be_bytes([f0, f1, f2, f3]),
-            part,
-        };
+        let tag =
+            Self { track: u16::from_be_bytes([t0, t1]), encoding, frame: u32::from_be_bytes([f0, f1, f2, f3]), part };
         let filling = body.get(usize::from(prefix)..)?;
         ([m0, m1, m2, m3] == Self::MAGIC && filling.iter().all(|&byte| byte == tag.filling())).then_some(tag)
     }

@@ -1,7 +1,7 @@
 //! Do sender reports place frames where their publisher captured them?
 
-use rtpcore_core::rtp::ClockMap;
 use rtpcore_core::Time;
+use rtpcore_core::rtp::ClockMap;
 
 use crate::media::Track;
 use crate::peer::Studio;

@@ -180,7 +180,9 @@ impl Egress {
         let len = self.opener.unprotect_rtp(datagram, sealed, &mut plain).map_err(unreadable)?;
         let header = Header::parse(&plain[..len]).map_err(unreadable)?;
         let payload = header.payload(&plain[..len]);
-        if is_rtx { copy.check_rtx(&header, payload) } else {
+        if is_rtx {
+            copy.check_rtx(&header, payload)
+        } else {
             copy.note(now, seq, &header, &plain[..len], studio, tracks, wall_of)
         }
     }

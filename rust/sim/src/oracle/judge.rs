@@ -134,7 +134,13 @@ impl<'a> Judge<'a> {
         }
         self.check_frame_numbers(last, sent, disturbed.filter(|_| goes_on), is_switch);
         let is_end = last.tag.part + 1 == from.parts;
-        if is_end && gap == 0 && disturbed == Some(0) && !is_same_picture && !last.marker && self.media(sent) != Media::Opus {
+        if is_end
+            && gap == 0
+            && disturbed == Some(0)
+            && !is_same_picture
+            && !last.marker
+            && self.media(sent) != Media::Opus
+        {
             self.object(Rule::Marker, last.at, format!("{:?} ends a picture without a mark", last.tag));
         }
     }
@@ -197,7 +203,8 @@ impl<'a> Judge<'a> {
             for &reference in &frame.references {
                 let id = (id.0, id.1, reference);
                 if let Some(part) = self.left_out(id, self.frame(id), &frames) {
-                    let what = format!("{:?} is predicted from {reference}, whose part {part} is left out", order[index].0);
+                    let what =
+                        format!("{:?} is predicted from {reference}, whose part {part} is left out", order[index].0);
                     self.object(Rule::References, at, what);
                 }
             }

@@ -97,7 +97,10 @@ impl Studio {
 
     /// All frames of an encoding.
     pub fn frames(&self, track: u16, encoding: u8) -> &[Frame] {
-        self.frames.get(usize::from(track)).and_then(|track| track.get(usize::from(encoding))).map_or(&[], Vec::as_slice)
+        self.frames
+            .get(usize::from(track))
+            .and_then(|track| track.get(usize::from(encoding)))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The frame that the packet with this number belongs to.
@@ -249,7 +252,9 @@ impl Peer {
 
     fn retransmit(&mut self, ssrc: Ssrc, number: u16) {
         let Self { published, sealer, transport_cc, outgoing, .. } = self;
-        outgoing.extend(published.iter_mut().find_map(|published| published.retransmit(ssrc, number, sealer, transport_cc)));
+        outgoing.extend(
+            published.iter_mut().find_map(|published| published.retransmit(ssrc, number, sealer, transport_cc)),
+        );
     }
 
     /// Does what is due; frames that were made go to the studio.

@@ -207,7 +207,8 @@ impl Stream {
         fixed.copy_from_slice(&header.to_bytes());
         let original = low(coded.number).to_be_bytes();
         let head: &[u8] = if again.is_some() { &original } else { &[] };
-        let sealed = sealer.protect_rtp(number - (1 << 16), FixedHeader::LEN + extensions, head, &coded.payload, &mut out);
+        let sealed =
+            sealer.protect_rtp(number - (1 << 16), FixedHeader::LEN + extensions, head, &coded.payload, &mut out);
         out[..sealed.unwrap_or(0)].to_vec()
     }
 

@@ -9,9 +9,9 @@ use rtpcore_core::rtp::clock::ntp_middle;
 use rtpcore_core::srtp::Outbound;
 use rtpcore_core::{SeqNo, Ssrc, Time};
 
+use super::Studio;
 use super::decoder::Decoder;
 use super::publisher::{low, seal_rtcp};
-use super::Studio;
 use crate::media::{Media, Tag};
 
 /// Before the first request: what is merely reordered comes by itself.

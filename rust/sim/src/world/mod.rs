@@ -6,13 +6,14 @@ mod sabotage;
 mod worker;
 
 pub use outcome::{Outcome, ViewOutcome};
-pub use plan::{Act, Plan, TrackId, ViewId, PeerId};
+pub use plan::{Act, PeerId, Plan, TrackId, ViewId};
 pub use sabotage::Sabotage;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use rtpcore_core::Ssrc;
 use rtpcore_core::Time;
 use rtpcore_core::command::{Command, Security};
 use rtpcore_core::crossing::Crossing;
@@ -20,7 +21,6 @@ use rtpcore_core::event::Event;
 use rtpcore_core::ice::{Path, Via};
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::send::Layer;
-use rtpcore_core::Ssrc;
 
 use crate::dice::{Dice, Digest};
 use crate::faults::{Trouble, Way, forge};

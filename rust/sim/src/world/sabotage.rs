@@ -1,8 +1,8 @@
 //! A router that breaks a rule on purpose: its datagrams are opened, altered and sealed again on the way out. What the
 //! oracles do not notice here they would not notice in earnest.
 
-use rtpcore_core::rtp::Header;
 use rtpcore_core::rtcp::{Compound, RtcpPacket};
+use rtpcore_core::rtp::Header;
 use rtpcore_core::srtp::{ClearHeader, Inbound, Outbound};
 use rtpcore_core::{SeqNo, Ssrc, Time};
 

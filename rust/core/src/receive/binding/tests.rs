@@ -211,7 +211,7 @@ fn receivers_come_and_go() {
     assert_eq!(bindings.add(9, &section("z", VP8, None, ssrcs(&[(301, 8)]))), Err(BindError::SsrcTaken));
     bind(&mut bindings, ms(0), 7, VP8, said("v", "f")).unwrap();
     bind(&mut bindings, ms(0), 300, VP8, UNSAID).unwrap();
-    bindings.remove(2);
+    bindings.remove(2, |_| ());
     assert_eq!((bindings.len(), bindings.route(Ssrc(7))), (1, None));
     assert_eq!(bind(&mut bindings, ms(1), 7, VP8, said("v", "f")), Err(Drop::UnknownSsrc));
     // VP8 now belongs to one section only.
