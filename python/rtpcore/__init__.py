@@ -4,7 +4,6 @@ Embed it with :class:`Forwarder`, or run ``python -m rtpcore.serve``. ``rtpcore.
 parameters and back.
 """
 
-from rtpcore._core import __version__
 from rtpcore.config import Config, Limits, Listen, Media
 from rtpcore.errors import (
     BindError,
@@ -26,7 +25,7 @@ from rtpcore.events import (
     ReceiverEnded,
     TransportChanged,
 )
-from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport
+from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport, __version__
 
 __all__ = [
     "BindError",

@@ -68,7 +68,7 @@ class Media:
             seconds of forty video streams and costs at most 20 MB once they flow.
         keyframe_interval_ms: Keyframe requests closer than this count as one; a keyframe costs ten times a delta frame.
         stats_interval_ms: How old ``stats()`` may be. Smaller costs workers with thousands of peers some time.
-        ice_lite: Answer connectivity checks without making any (RFC 8445 §2.5): right for a server that peers can reach.
+        ice_lite: Answer connectivity checks without making any (RFC 8445 §2.5), as befits a server peers can reach.
     """
 
     history_packets: int = 16_384

@@ -38,7 +38,6 @@ from rtpcore.parameters import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
-    from typing import Self
 
 __all__ = [
     "EncodingStats",
@@ -51,6 +50,8 @@ __all__ = [
     "Transport",
     "TransportStats",
 ]
+
+__version__: str = _core.__version__
 
 _DRAIN = 512
 """Events fetched per wake-up: enough that the call is nothing beside the work, few enough to let other tasks run."""
@@ -153,8 +154,8 @@ class SenderStats:
 class Forwarder:
     """A selective forwarding unit (RFC 7667 §3.7) on its own threads.
 
-    Media never enters Python: attach transports, say who follows whom, read events. Methods return at once and may be called
-    from any thread; events belong to the event loop that entered the forwarder.
+    Media never enters Python: attach transports, say who follows whom, read events. Methods return at once and may be
+    called from any thread; events belong to the event loop that entered the forwarder.
 
     >>> async def main() -> None:
     ...     async with Forwarder(Config()) as forwarder:
@@ -192,7 +193,7 @@ class Forwarder:
         self._candidates: tuple[Candidate, ...] = ()
         self._fingerprint = b""
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> Forwarder:
         """Bind sockets, start the workers. A forwarder that was left may be entered again; it has new candidates then.
 
         Raises:
@@ -242,7 +243,8 @@ class Forwarder:
         """Expect one peer; it may still be unreachable.
 
         Args:
-            remote: What the peer's description says; None where ours goes first, then :meth:`Transport.set_remote` follows.
+            remote: What the peer's description says; None where ours goes first, then
+                :meth:`Transport.set_remote` follows.
 
         Raises:
             LimitError: ``Limits.transports`` peers are there already.
@@ -564,7 +566,7 @@ class Transport:
         )
 
     def send_data(self, label: str, payload: bytes | str) -> None:
-        """Queue one message on the channel with this label; a message for a peer that reads too slowly is dropped and counted.
+        """Queue one message on the channel with this label; if the peer reads too slowly it is dropped and counted.
 
         Raises:
             LimitError: The message is larger than ``max_message_size``, or too many commands wait.
@@ -577,7 +579,7 @@ class Transport:
         self._core.send_data(self._number, label, data, not isinstance(payload, str))
 
     def follow_data(self, source: Transport, *, following: bool = True) -> None:
-        """Forward every data channel message of ``source`` to this peer, on its channel with the same label, or stop."""
+        """Forward every message of ``source`` to this peer, on its data channel with the same label, or stop."""
         self._check_open()
         self._check_same(source)
         self._core.follow_data(self._number, source._number, following)

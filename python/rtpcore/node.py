@@ -130,7 +130,7 @@ class Node:
         return publisher, str(answer)
 
     def play(self, room_name: str, offer_text: str, publisher_name: str | None = None) -> tuple[Player, str] | None:
-        """Take a player's offer (draft-ietf-wish-whep §4); give the session and our answer, None where nobody publishes.
+        """Take a player's offer (draft-ietf-wish-whep §4); give session and answer, None where nobody publishes.
 
         Args:
             room_name: Whom to play.
@@ -260,5 +260,3 @@ def _assign(
                     receiver,
                 )
                 break
-
-

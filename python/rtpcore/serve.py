@@ -31,15 +31,37 @@ __all__ = ["application", "main", "parse_arguments"]
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse exits with 2 and the reason where it is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m rtpcore.serve", description="A selective forwarding unit: WHIP in, WHEP out.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rtpcore.serve", description="A selective forwarding unit: WHIP in, WHEP out."
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address of HTTP (default: %(default)s, this machine only)")
     parser.add_argument("--port", type=int, default=7880, help="port of HTTP (default: %(default)s)")
-    parser.add_argument("--rtc-host", action="append", metavar="ADDRESS", help="address of media, may be repeated; 0.0.0.0 is every address of the machine (default: as --host)")
-    parser.add_argument("--udp-port", type=int, default=7882, help="port of media for all peers (default: %(default)s; 0: any)")
-    parser.add_argument("--tcp-port", type=int, default=7881, help="port of media for networks without UDP (default: %(default)s; -1: none)")
-    parser.add_argument("--advertise", action="append", default=[], metavar="ADDRESS", help="address that peers are told instead, such as that of a NAT; one per IP family")
+    parser.add_argument(
+        "--rtc-host",
+        action="append",
+        metavar="ADDRESS",
+        help="address of media, may be repeated; 0.0.0.0 is every address of the machine (default: as --host)",
+    )
+    parser.add_argument(
+        "--udp-port", type=int, default=7882, help="port of media for all peers (default: %(default)s; 0: any)"
+    )
+    parser.add_argument(
+        "--tcp-port",
+        type=int,
+        default=7881,
+        help="port of media for networks without UDP (default: %(default)s; -1: none)",
+    )
+    parser.add_argument(
+        "--advertise",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address that peers are told instead, such as that of a NAT; one per IP family",
+    )
     parser.add_argument("--workers", type=int, default=None, help="threads that forward (default: one per core)")
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"], help="(default: %(default)s)")
+    parser.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="(default: %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 

@@ -14,7 +14,7 @@ BROWSER = """a=group:BUNDLE 0 1\r
 m=audio 9 UDP/TLS/RTP/SAVPF 111\r
 a=mid:0\r
 a=ice-ufrag:EsAw\r
-a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r
+a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBuZ1\r
 a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1\r
 a=candidate:3471623853 1 udp 2122194687 198.51.100.2 61765 typ host generation 0 ufrag EsAw network-id 2\r
 a=end-of-candidates\r
@@ -29,7 +29,7 @@ HOST = Candidate("1", 1, "udp", 2130706431, "198.51.100.1", 7882)
 def test_a_browsers_fragment_is_read_and_written_again() -> None:
     """Credentials of a section count for the bundle; candidates that are repeated count once."""
     fragment = sdp.Fragment.parse(BROWSER)
-    assert fragment.ice == IceParameters("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1")
+    assert fragment.ice == IceParameters("EsAw", "P2uYro0UCOQ4zxjKXaWCBuZ1")
     assert [candidate.address for candidate in fragment.candidates] == ["192.0.2.1", "198.51.100.2"]
     assert fragment.end_of_candidates
     assert str(fragment) == BROWSER
@@ -37,7 +37,7 @@ def test_a_browsers_fragment_is_read_and_written_again() -> None:
 
 def test_fragments_of_little() -> None:
     """Everything is optional."""
-    empty = sdp.Fragment.parse("a=ice-ufrag:EsAw\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\n")
+    empty = sdp.Fragment.parse("a=ice-ufrag:EsAw\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBuZ1\n")
     assert (empty.candidates, empty.end_of_candidates) == ((), False)
     bare = sdp.Fragment.parse("m=audio 9 RTP/AVP 0\na=mid:0\na=end-of-candidates\n")
     assert (bare.ice, bare.end_of_candidates) == (None, True)

@@ -99,7 +99,9 @@ async def _layer(request: web.Request) -> web.Response:
         mid = str(wish["mid"])
         layer = Layer(int(wish.get("spatial", Layer().spatial)), int(wish.get("temporal", Layer().temporal)))
     except (ValueError, KeyError, TypeError) as error:
-        raise web.HTTPBadRequest(text='send {"mid": …, "spatial": …, "temporal": …} or {"mid": …, "paused": …}') from error
+        raise web.HTTPBadRequest(
+            text='send {"mid": …, "spatial": …, "temporal": …} or {"mid": …, "paused": …}'
+        ) from error
     senders = [sender for sender in session.senders if sender.track.mid == mid] if isinstance(session, Player) else []
     if not senders:
         raise web.HTTPNotFound(text=f"no track is played in section {mid}")

@@ -187,9 +187,9 @@ class Negotiation:
         idle = (
             s.mid
             for s in media
-            if s.kind == kind and s.direction == "inactive" and not s.is_rejected and s.mid in self._own_mids
+            if (s.kind, s.direction) == (kind, "inactive") and not s.is_rejected and s.mid in self._own_mids
         )
-        mid = next((mid for mid in idle if mid is not None and mid not in self._reserved), None)
+        mid = next((mid for mid in idle if mid not in self._reserved), None)
         if mid is None:
             used = {section.mid for section in media} | self._reserved | self._own_mids
             mid = next(text for text in map(str, range(len(used) + 1)) if text not in used)
