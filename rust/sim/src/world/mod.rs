@@ -74,7 +74,18 @@ struct ViewState {
     is_paused: bool,
     most: Layer,
     changed_at: Time,
+    /// Spans in which nothing is wanted.
     paused: Vec<(Time, Time)>,
+    /// When its stream was told to end.
+    cuts: Vec<Time>,
+}
+
+impl ViewState {
+    fn end(&mut self, now: Time) {
+        self.is_active = false;
+        self.paused.push((now, Time::NEVER));
+        self.cuts.push(now);
+    }
 }
 
 /// The whole of it.
@@ -146,6 +157,7 @@ impl<'a> World<'a> {
                 most: Layer { spatial: u8::MAX, temporal: u8::MAX },
                 changed_at: Time::ZERO,
                 paused: Vec::new(),
+                cuts: Vec::new(),
             })
             .collect();
         for (index, (at, _)) in plan.acts.iter().enumerate() {
@@ -356,21 +368,23 @@ impl<'a> World<'a> {
                 self.places[peer].peer.is_present = false;
                 let id = transport_id(&self.places[peer], peer);
                 self.command(id.worker(), Command::CloseTransport(id));
-                for view in self.views.iter_mut().filter(|view| view.peer == peer) {
-                    view.is_active = false;
-                }
+                self.views.iter_mut().filter(|view| view.peer == peer).for_each(|view| view.end(self.now));
+                let of_peer = |track: usize| self.plan.tracks[track].peer == PeerId(peer);
+                self.views.iter_mut().filter(|view| of_peer(view.track)).for_each(|view| view.cuts.push(self.now));
             }
             Act::Publish(TrackId(track)) => self.publish(track),
             Act::Unpublish(TrackId(track)) => {
                 let peer = self.plan.tracks[track].peer.0;
                 self.is_published[track] = false;
+                // Whoever follows another track by now may still be sent this one.
+                self.views.iter_mut().for_each(|view| view.cuts.push(self.now));
                 self.places[peer].peer.unpublish(self.tracks[track].number);
                 let id = self.receiver_id(track);
                 self.command(id.worker(), Command::RemoveReceiver(id));
             }
             Act::Subscribe(ViewId(view)) => self.subscribe(view),
             Act::Unsubscribe(ViewId(view)) => {
-                self.views[view].is_active = false;
+                self.views[view].end(self.now);
                 let id = self.sender_id(view);
                 self.command(id.worker(), Command::RemoveSender(id));
             }
@@ -435,8 +449,8 @@ impl<'a> World<'a> {
             state.is_paused = is_paused;
             state.changed_at = now;
             if is_paused {
-                // Commands wait for the worker's next turn.
-                state.paused.push((now + Duration::from_millis(2), Time::NEVER));
+                state.paused.push((now, Time::NEVER));
+                state.cuts.push(now);
             } else if let Some(span) = state.paused.last_mut() {
                 span.1 = now;
             }
