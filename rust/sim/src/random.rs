@@ -105,7 +105,8 @@ fn change_mind(
 ) {
     match dice.below(10) {
         0..=4 => {
-            let (spatial, temporal) = (u8::try_from(dice.below(4)).unwrap_or(0), u8::try_from(dice.below(4)).unwrap_or(0));
+            let (spatial, temporal) =
+                (u8::try_from(dice.below(4)).unwrap_or(0), u8::try_from(dice.below(4)).unwrap_or(0));
             plan.at(at, Act::Prefer(view, Layer { spatial, temporal }));
         }
         5..=7 => {
