@@ -4,7 +4,6 @@ use rtpcore_core::Time;
 use rtpcore_core::rtp::ClockMap;
 
 use crate::media::Track;
-use crate::peer::Studio;
 
 /// Ticks that rounding may cost: the publisher's, the router's, and the wall clock's.
 const TOLERANCE: i64 = 3;
@@ -31,12 +30,15 @@ impl ClockOracle {
         ntp: u64,
         rtp: u32,
         tracks: &[Track],
-        _studio: &Studio,
         wall_of: &dyn Fn(u16, Time) -> u64,
     ) -> Result<(), String> {
-        let Some(last) = self.last else { return Err("a report before the first packet".into()) };
-        let clock_rate = tracks[usize::from(last.track)].media.clock_rate();
-        let clock = ClockMap { ntp, rtp, at: Time::ZERO, clock_rate };
+        let mut clock = ClockMap { ntp, rtp, at: Time::ZERO, clock_rate: 0 };
+        let Some(last) = self.last else {
+            // Written in one turn with the first packet, and ahead of it.
+            self.open = Some(clock);
+            return Ok(());
+        };
+        clock.clock_rate = tracks[usize::from(last.track)].media.clock_rate();
         if let Some(open) = self.open.take() {
             return Err(format!("{} ticks off, and another report already", off(&open, last, wall_of)));
         }
@@ -91,7 +93,7 @@ mod tests {
         oracle.handle_packet(0, 1000, Time::from_millis(500), &tracks(), &wall)?;
         // A second later on both clocks, but for the ticks.
         let ntp = wall(0, Time::from_millis(1500));
-        oracle.handle_report(ntp, 91_000 + ticks, &tracks(), &Studio::default(), &wall)?;
+        oracle.handle_report(ntp, 91_000 + ticks, &tracks(), &wall)?;
         oracle.handle_packet(0, 1000 + 3000, Time::from_nanos(533_333_333), &tracks(), &wall)
     }
 
@@ -107,7 +109,7 @@ mod tests {
         let mut oracle = ClockOracle::default();
         oracle.handle_packet(0, 1000, Time::from_millis(500), &tracks(), &wall).unwrap();
         let ntp = wall(0, Time::from_millis(600));
-        oracle.handle_report(ntp, 50_000, &tracks(), &Studio::default(), &wall).unwrap();
+        oracle.handle_report(ntp, 50_000, &tracks(), &wall).unwrap();
         assert_eq!(oracle.handle_packet(0, 50_000, Time::from_millis(600), &tracks(), &wall), Ok(()));
     }
 }

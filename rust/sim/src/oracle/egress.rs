@@ -117,12 +117,13 @@ impl Egress {
         wall_of: &dyn Fn(u16, Time) -> u64,
     ) {
         let handled = match datagram {
-            [_, 192..=223, ..] => self.handle_rtcp(now, datagram, tracks, studio, wall_of),
+            [_, 192..=223, ..] => self.handle_rtcp(now, datagram, tracks, wall_of),
             _ => self.handle_rtp(now, datagram, studio, tracks, wall_of),
         };
         if let Err((rule, what)) = handled {
-            let view = datagram.get(8..12).and_then(|ssrc| ssrc.try_into().ok()).map(u32::from_be_bytes);
-            let view = self.copies.iter().find(|copy| Some(copy.ssrc.0) == view).map_or(usize::MAX, |copy| copy.view);
+            let at = if matches!(datagram, [_, 192..=223, ..]) { 4..8 } else { 8..12 };
+            let ssrc = datagram.get(at).and_then(|ssrc| ssrc.try_into().ok()).map(u32::from_be_bytes);
+            let view = self.copies.iter().find(|copy| Some(copy.ssrc.0) == ssrc).map_or(usize::MAX, |copy| copy.view);
             self.violations.push(Violation { rule, view, at: now, what });
         }
     }
@@ -132,7 +133,6 @@ impl Egress {
         now: Time,
         datagram: &[u8],
         tracks: &[Track],
-        studio: &Studio,
         wall_of: &dyn Fn(u16, Time) -> u64,
     ) -> Result<(), (Rule, String)> {
         let unreadable = |reason: Drop| (Rule::Readable, format!("RTCP: {reason:?}"));
@@ -143,7 +143,7 @@ impl Egress {
                 let copy = copy.ok_or((Rule::Readable, format!("a report on {:?}", report.ssrc)))?;
                 copy.reports.push(now);
                 copy.clock
-                    .handle_report(report.info.ntp_time.0, report.info.rtp_timestamp, tracks, studio, wall_of)
+                    .handle_report(report.info.ntp_time.0, report.info.rtp_timestamp, tracks, wall_of)
                     .map_err(|what| (Rule::Clock, what))?;
             }
         }

@@ -1,5 +1,6 @@
 //! The verdict on one copy: what a decoder needs of every pair of neighbours, and of every frame.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rtpcore_core::Time;
@@ -8,21 +9,29 @@ use super::{CopyLog, Ingress, Rule, Sent, Violation};
 use crate::media::{Frame, Media, Track};
 use crate::peer::Studio;
 
+/// Commands wait for the worker's next turn.
+const TURN: Duration = Duration::from_millis(2);
+
+/// What arrives longer after its capture is no use to anybody, and nobody has to remember what became of its frame.
+const TOO_LATE: Duration = Duration::from_millis(1800);
+
 /// Objections per copy; the first tells most.
 const MOST: usize = 8;
 
-/// Judges all that was sent of one copy. `paused` are the spans in which nothing was wanted.
+/// Judges all that was sent of one copy. `paused` are the spans in which nothing was wanted, from the command on;
+/// `cuts` are when its stream was told to end, these spans' beginnings included.
 pub fn judge(
     copy: &CopyLog,
     studio: &Studio,
     ingress: &Ingress,
     tracks: &[Track],
     paused: &[(Time, Time)],
+    cuts: &[Time],
 ) -> Vec<Violation> {
     let mut judge = Judge { copy, studio, ingress, tracks, violations: Vec::new() };
     judge.check_first();
     judge.check_neighbours();
-    judge.check_frames();
+    judge.check_frames(cuts);
     judge.check_pauses(paused);
     judge.violations.truncate(MOST);
     judge.violations
@@ -136,6 +145,7 @@ impl<'a> Judge<'a> {
         let is_end = last.tag.part + 1 == from.parts;
         if is_end
             && gap == 0
+            && !is_switch
             && disturbed == Some(0)
             && !is_same_picture
             && !last.marker
@@ -181,7 +191,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Everything of a frame that arrived was sent, and everything it is predicted from.
-    fn check_frames(&mut self) {
+    fn check_frames(&mut self, cuts: &[Time]) {
         let mut frames: BTreeMap<FrameId, BTreeSet<u8>> = BTreeMap::new();
         let mut order: Vec<(FrameId, Time)> = Vec::new();
         for sent in self.copy.sent.values() {
@@ -193,16 +203,19 @@ impl<'a> Judge<'a> {
         }
         for (index, &(id, at)) in order.iter().enumerate() {
             let frame = self.frame(id);
-            // A pause or a switch may cut the last frame of a stream short.
+            // A pause or a switch may cut the last frame of a stream short, and then what comes late comes too late.
             let is_last = order.get(index + 1).is_none_or(|&(next, _)| self.frame(next).is_keyframe);
-            if let Some(part) = self.left_out(id, frame, &frames)
+            let pause = cuts.iter().copied().find(|&cut| cut > at).unwrap_or(Time::NEVER);
+            let next = order[index + 1..].iter().find(|(next, _)| self.frame(*next).is_keyframe);
+            let ends_at = next.map_or(pause, |&(_, at)| pause.min(at));
+            if let Some(part) = self.left_out(id, frame, &frames, ends_at)
                 && !is_last
             {
                 self.object(Rule::Whole, at, format!("{id:?} is sent without part {part}"));
             }
             for &reference in &frame.references {
                 let id = (id.0, id.1, reference);
-                if let Some(part) = self.left_out(id, self.frame(id), &frames) {
+                if let Some(part) = self.left_out(id, self.frame(id), &frames, ends_at) {
                     let what =
                         format!("{:?} is predicted from {reference}, whose part {part} is left out", order[index].0);
                     self.object(Rule::References, at, what);
@@ -211,19 +224,26 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A part of a frame that arrived but was not sent.
-    fn left_out(&self, id: FrameId, frame: &Frame, sent: &BTreeMap<FrameId, BTreeSet<u8>>) -> Option<u8> {
+    /// A part of a frame that arrived before `ends_at` but was not sent.
+    fn left_out(
+        &self,
+        id: FrameId,
+        frame: &Frame,
+        sent: &BTreeMap<FrameId, BTreeSet<u8>>,
+        ends_at: Time,
+    ) -> Option<u8> {
         let parts = sent.get(&id);
         (0..frame.parts).find(|part| {
-            let has_arrived = self.ingress.arrival(id.0, id.1, frame.first + u64::from(*part)).is_some();
-            has_arrived && !parts.is_some_and(|parts| parts.contains(part))
+            let arrival = self.ingress.arrival(id.0, id.1, frame.first + u64::from(*part));
+            arrival.is_some_and(|at| at < ends_at && at < frame.captured_at + TOO_LATE)
+                && !parts.is_some_and(|parts| parts.contains(part))
         })
     }
 
     fn check_pauses(&mut self, paused: &[(Time, Time)]) {
         let copy = self.copy;
         for sent in copy.sent.values() {
-            if paused.iter().any(|&(from, until)| from < sent.at && sent.at < until) {
+            if paused.iter().any(|&(from, until)| from + TURN < sent.at && sent.at < until) {
                 return self.object(Rule::Paused, sent.at, format!("{:?} was sent all the same", sent.tag));
             }
         }

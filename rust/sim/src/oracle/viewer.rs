@@ -51,9 +51,10 @@ pub fn check(wish: &Wish, shown: &[Shown], end: Time) -> Option<Violation> {
         return None;
     }
     let is_layer = |shown: &&&Shown| shown.tag.encoding == encoding && shown.spatial == spatial;
+    // What is repaired late helps the frames behind it, but is not shown itself.
     let of_layer: Vec<_> = own.filter(is_layer).collect();
     let best = of_layer.iter().map(|shown| shown.temporal).max();
-    if best != Some(temporal) || (of_layer.len() as u128) * 10 < rate * 5 {
+    if best != Some(temporal) || (of_layer.len() as u128) * 4 < rate {
         let what = format!(
             "wants {:?} of {media:?}, gets {} of {rate} frames up to rate {best:?}",
             Layer { spatial: step, temporal },

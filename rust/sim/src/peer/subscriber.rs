@@ -39,8 +39,8 @@ pub struct View {
     received: u64,
     missing: BTreeMap<SeqNo, Missing>,
     decoder: Decoder,
-    /// When packets came that showed nothing, since the last frame.
-    stuck_since: Option<Time>,
+    /// By spatial layer, since when packets come that show nothing.
+    stuck_since: [Option<Time>; 3],
     report_at: Time,
     heard: Option<(u32, Time)>,
     asked_keyframes: u64,
@@ -64,7 +64,7 @@ impl View {
             received: 0,
             missing: BTreeMap::new(),
             decoder: Decoder::default(),
-            stuck_since: None,
+            stuck_since: [None; 3],
             report_at: now + REPORTS,
             heard: None,
             asked_keyframes: 0,
@@ -108,10 +108,10 @@ impl View {
         if let Some(tag) = Tag::read(payload) {
             let before = self.decoder.shown().len();
             self.decoder.handle(now, seq, tag, studio);
-            if self.decoder.shown().len() > before {
-                self.stuck_since = None;
-            } else {
-                self.stuck_since.get_or_insert(now);
+            let spatial = studio.frame(tag.track, tag.encoding, tag.frame).map_or(0, |frame| frame.spatial);
+            self.stuck_since[usize::from(spatial)].get_or_insert(now);
+            for shown in &self.decoder.shown()[before..] {
+                self.stuck_since[usize::from(shown.spatial)] = None;
             }
         }
     }
@@ -133,8 +133,7 @@ impl View {
 
     pub(super) fn deadline(&self) -> Time {
         let asks = self.missing.values().map(|missing| missing.ask_at).min().unwrap_or(Time::NEVER);
-        let pli = self.stuck_since.filter(|_| self.is_video()).map_or(Time::NEVER, |since| since + STUCK);
-        self.report_at.min(asks).min(pli)
+        self.report_at.min(asks).min(self.stuck_until())
     }
 
     /// The next thing to tell, sealed.
@@ -150,8 +149,8 @@ impl View {
         if !due.is_empty() {
             rtcp::nack::write(&mut writer, us, self.ssrc, due.into_iter().map(|seq| low(seq.0))).ok()?;
         }
-        if self.is_video() && self.stuck_since.is_some_and(|since| (since + STUCK).is_due(now)) {
-            self.stuck_since = Some(now);
+        if self.stuck_until().is_due(now) {
+            self.stuck_since = [None; 3];
             self.asked_keyframes += 1;
             rtcp::pli::write(&mut writer, us, self.ssrc).ok()?;
         }
@@ -191,7 +190,9 @@ impl View {
         })
     }
 
-    fn is_video(&self) -> bool {
-        self.media != Media::Opus
+    /// When to ask for a keyframe: a layer of which packets come shows nothing. A decoder of all layers would stand still.
+    fn stuck_until(&self) -> Time {
+        let since = self.stuck_since.iter().flatten().min().filter(|_| self.media != Media::Opus);
+        since.map_or(Time::NEVER, |&since| since + STUCK)
     }
 }

@@ -58,7 +58,7 @@ struct Place {
     dice: Dice,
     egress: Egress,
     saboteur: Option<Saboteur>,
-    past: [Vec<Vec<u8>>; 2],
+    past: [Vec<(Vec<u8>, Option<Label>)>; 2],
     wake_at: Time,
     /// Counts what was sent, so that a copy of the same datagram has another fate.
     count: u64,
@@ -74,7 +74,18 @@ struct ViewState {
     is_paused: bool,
     most: Layer,
     changed_at: Time,
+    /// Spans in which nothing is wanted.
     paused: Vec<(Time, Time)>,
+    /// When its stream was told to end.
+    cuts: Vec<Time>,
+}
+
+impl ViewState {
+    fn end(&mut self, now: Time) {
+        self.is_active = false;
+        self.paused.push((now, Time::NEVER));
+        self.cuts.push(now);
+    }
 }
 
 /// The whole of it.
@@ -146,6 +157,7 @@ impl<'a> World<'a> {
                 most: Layer { spatial: u8::MAX, temporal: u8::MAX },
                 changed_at: Time::ZERO,
                 paused: Vec::new(),
+                cuts: Vec::new(),
             })
             .collect();
         for (index, (at, _)) in plan.acts.iter().enumerate() {
@@ -310,7 +322,7 @@ impl<'a> World<'a> {
         let replayed = faults.replays(now, peer, way, &mut place.dice).then(|| place.dice.below(past.len() as u64));
         let replayed = replayed.and_then(|index| past.get(usize::try_from(index).ok()?).cloned());
         if faults.0.iter().any(|fault| fault.peer == peer && matches!(fault.trouble, Trouble::Replay(..))) {
-            past.push(bytes.clone());
+            past.push((bytes.clone(), label));
             if past.len() > KEPT {
                 past.remove(0);
             }
@@ -323,8 +335,8 @@ impl<'a> World<'a> {
         for at in arrivals.into_iter().flatten() {
             self.deliver(at, peer, way, bytes.clone(), label);
         }
-        if let Some(bytes) = replayed {
-            self.deliver(now + Duration::from_millis(15), peer, way, bytes, None);
+        if let Some((bytes, label)) = replayed {
+            self.deliver(now + Duration::from_millis(15), peer, way, bytes, label);
         }
     }
 
@@ -349,28 +361,53 @@ impl<'a> World<'a> {
         self.schedule(self.now + Duration::from_nanos(1_000_000_000 / u64::from(rate.max(1))), Happening::Forge(index));
     }
 
+    /// Whether the owner of the routers could do this now: it does not speak of what is not there.
+    fn can_do(&self, act: &Act) -> bool {
+        let is_present = |peer: usize| self.places[peer].peer.is_present;
+        let is_live = |track: usize| self.is_published[track] && is_present(self.plan.tracks[track].peer.0);
+        match *act {
+            Act::Join(PeerId(peer)) => !is_present(peer),
+            Act::Leave(PeerId(peer)) => is_present(peer),
+            Act::Publish(TrackId(track)) => !self.is_published[track] && is_present(self.plan.tracks[track].peer.0),
+            Act::Unpublish(TrackId(track)) => is_live(track),
+            Act::Subscribe(ViewId(view)) => {
+                let ViewState { peer, track, is_active, .. } = self.views[view];
+                !is_active && is_present(peer) && is_live(track)
+            }
+            Act::Unsubscribe(ViewId(view)) | Act::Prefer(ViewId(view), _) | Act::Pause(ViewId(view), _) => {
+                self.views[view].is_active
+            }
+            Act::Follow(ViewId(view), TrackId(track)) => self.views[view].is_active && is_live(track),
+        }
+    }
+
     fn act(&mut self, act: &Act) {
+        if !self.can_do(act) {
+            return;
+        }
         match *act {
             Act::Join(PeerId(peer)) => self.join(peer),
             Act::Leave(PeerId(peer)) => {
                 self.places[peer].peer.is_present = false;
                 let id = transport_id(&self.places[peer], peer);
                 self.command(id.worker(), Command::CloseTransport(id));
-                for view in self.views.iter_mut().filter(|view| view.peer == peer) {
-                    view.is_active = false;
-                }
+                self.views.iter_mut().filter(|view| view.peer == peer).for_each(|view| view.end(self.now));
+                let of_peer = |track: usize| self.plan.tracks[track].peer == PeerId(peer);
+                self.views.iter_mut().filter(|view| of_peer(view.track)).for_each(|view| view.cuts.push(self.now));
             }
             Act::Publish(TrackId(track)) => self.publish(track),
             Act::Unpublish(TrackId(track)) => {
                 let peer = self.plan.tracks[track].peer.0;
                 self.is_published[track] = false;
+                // Whoever follows another track by now may still be sent this one.
+                self.views.iter_mut().for_each(|view| view.cuts.push(self.now));
                 self.places[peer].peer.unpublish(self.tracks[track].number);
                 let id = self.receiver_id(track);
                 self.command(id.worker(), Command::RemoveReceiver(id));
             }
             Act::Subscribe(ViewId(view)) => self.subscribe(view),
             Act::Unsubscribe(ViewId(view)) => {
-                self.views[view].is_active = false;
+                self.views[view].end(self.now);
                 let id = self.sender_id(view);
                 self.command(id.worker(), Command::RemoveSender(id));
             }
@@ -435,8 +472,8 @@ impl<'a> World<'a> {
             state.is_paused = is_paused;
             state.changed_at = now;
             if is_paused {
-                // Commands wait for the worker's next turn.
-                state.paused.push((now + Duration::from_millis(2), Time::NEVER));
+                state.paused.push((now, Time::NEVER));
+                state.cuts.push(now);
             } else if let Some(span) = state.paused.last_mut() {
                 span.1 = now;
             }

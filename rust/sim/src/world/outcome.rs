@@ -5,7 +5,7 @@ use rtpcore_core::drop::DropCounts;
 use rtpcore_core::event::Event;
 use rtpcore_core::stats::Snapshot;
 
-use super::{ViewId, World, ssrc_of};
+use super::{ViewId, ViewState, World, ssrc_of};
 use crate::media::Tag;
 use crate::oracle::viewer::{self, Wish};
 use crate::oracle::{Rule, Violation, judge};
@@ -85,8 +85,8 @@ impl World<'_> {
         for place in &mut self.places {
             self.violations.extend(place.egress.take_violations());
             for copy in place.egress.copies() {
-                let paused = &self.views[copy.view].paused;
-                self.violations.extend(judge(copy, &self.studio, &self.ingress, &self.tracks, paused));
+                let ViewState { paused, cuts, .. } = &self.views[copy.view];
+                self.violations.extend(judge(copy, &self.studio, &self.ingress, &self.tracks, paused, cuts));
                 views[copy.view].sent += copy.sent.len();
                 views[copy.view].reports.extend(&copy.reports);
             }

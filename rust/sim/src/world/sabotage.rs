@@ -126,7 +126,7 @@ impl Saboteur {
         let seq = self.extend(clear.ssrc, clear.sequence_number);
         self.count += 1;
         let is_turn = self.count % EVERY == 0;
-        let mut numbers = vec![seq.0 + self.shift];
+        let mut numbers = vec![seq.0.wrapping_add(self.shift)];
         match self.sabotage {
             Sabotage::Withhold if is_turn => return Vec::new(),
             Sabotage::WithholdAndClose if is_turn => {
@@ -138,7 +138,7 @@ impl Saboteur {
                 return Vec::new();
             }
             Sabotage::Repeat if is_turn => {
-                numbers.push(seq.0 + self.shift + 1);
+                numbers.push(numbers[0] + 1);
                 self.shift += 1;
             }
             Sabotage::ReuseNumber if is_turn => numbers[0] -= 1,
