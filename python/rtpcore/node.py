@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,8 @@ from rtpcore.parameters import SenderParameters, TrackParameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
 
     from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport
 
@@ -87,6 +90,20 @@ class Node:
         self.forwarder = forwarder
         self.rooms: dict[str, Room] = {}
         self._by_transport: dict[str, Session] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Follow the forwarder's events from now on, as :meth:`run` does."""
+        self._task = asyncio.create_task(self.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop following; rooms and sessions stay as they are, and end with the forwarder."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def run(self) -> None:
         """Follow the forwarder's events until it closes: sessions end with their transports."""

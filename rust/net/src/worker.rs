@@ -187,11 +187,12 @@ impl Worker {
             {
                 break;
             }
-            for event in &events {
-                self.handle_readiness(event.token(), event.is_readable(), event.is_writable());
-            }
+            // Commands first: what a peer sends may be the answer to what its owner did before.
             if !self.handle_messages() {
                 break;
+            }
+            for event in &events {
+                self.handle_readiness(event.token(), event.is_readable(), event.is_writable());
             }
             self.handle_crossings();
             self.handle_datagrams();
