@@ -238,6 +238,11 @@ class Node:
         room = session.room
         room.publishers.pop(session.id, None)
         room.players.pop(session.id, None)
+        for player in [player for player in room.players.values() if session.id in player.sources]:
+            player.sources.discard(session.id)
+            if not player.sources:
+                # Players have no other sign that nothing more will come: RTCP BYE does not end a browser's track.
+                self.end(player)
         if not room.publishers and not room.players:
             self.rooms.pop(room.name, None)
 

@@ -42,7 +42,7 @@ class Visit {
     const session = await Session.publish(this.room, this.stream, this.codec, {
       onstate: (state) => {
         tile.state = state;
-        if (state === "failed") this.#lost();
+        if (state === "failed" || state === "ended") this.#lost(state);
       },
       onmessage: (text) => addMessage("a viewer", text),
     });
@@ -112,7 +112,7 @@ class Visit {
       const session = await Session.play(this.room, name, tracks.map(({ kind }) => kind), {
         onstate: (state) => {
           entry.tile.state = state;
-          if (state === "failed") this.#retry(entry);
+          if (state === "failed" || state === "ended") this.#retry(entry);
         },
         onmessage: (text) => addMessage(name, text),
       });
@@ -149,9 +149,9 @@ class Visit {
     this.played.delete(name);
   }
 
-  #lost() {
+  #lost(state) {
     leave();
-    notify("The connection to the server was lost. Join again.");
+    notify(state === "ended" ? "The server has ended the connection." : "The connection to the server was lost. Join again.");
   }
 }
 

@@ -41,7 +41,10 @@ export async function isSupported({ mimeType, encodings }) {
   }
 }
 
-/** A publisher's or a player's connection. `onstate(state)` and `onmessage(text)` may be set. */
+/**
+ * A publisher's or a player's connection. `onstate(state)` and `onmessage(text)` may be set; the states are those of
+ * RTCPeerConnection, and `ended` where the server said goodbye.
+ */
 export class Session {
   onstate = () => {};
   onmessage = () => {};
@@ -52,6 +55,12 @@ export class Session {
     // Both ends of a WHIP or WHEP connection may talk, so that the channel is there from the first offer on.
     this.channel = this.pc.createDataChannel(CHAT);
     this.channel.onmessage = ({ data }) => typeof data === "string" && this.onmessage(data);
+    // The goodbye of DTLS shows here at once; as a connection state only after seconds, and as `disconnected`.
+    this.channel.onclose = () => {
+      if (this.isOver) return;
+      this.url = null; // The server has forgotten it.
+      this.onstate("ended");
+    };
     this.url = null;
     this.isOver = false;
   }

@@ -3,7 +3,7 @@
 import { Meter, bitrate, number, percent, size } from "/page/stats.js";
 
 const LAYERS = ["low", "medium", "high"];
-const STATES = { new: "connecting …", connecting: "connecting …", disconnected: "connection lost, waiting …", failed: "connection lost" };
+const STATES = { new: "connecting …", connecting: "connecting …", disconnected: "connection lost, waiting …", failed: "connection lost", ended: "has left" };
 
 /** The element of one person and what it is fed with. */
 export class Tile {
@@ -105,7 +105,7 @@ export class Tile {
     const hasPicture = video.videoWidth > 0;
     veil.textContent = isUp ? (hasPicture ? "" : "waiting for the picture …") : (STATES[this.#state] ?? this.#state);
     veil.hidden = isUp && hasPicture;
-    dot.dataset.state = isUp ? "good" : this.#state in STATES && this.#state !== "failed" ? "wait" : "bad";
+    dot.dataset.state = isUp ? "good" : ["new", "connecting", "disconnected"].includes(this.#state) ? "wait" : "bad";
     dot.title = this.#state;
   }
 }

@@ -1,0 +1,1 @@
+"""Whole ways: real browsers and a real server, packets over the loopback interface."""

@@ -1,0 +1,82 @@
+"""A server in this process, one Chromium for all tests, and pages in it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import async_playwright
+
+from rtpcore.config import Config, Listen
+from rtpcore.serve import application
+from tests.e2e.peers import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from playwright.async_api import Browser, BrowserContext
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    # A picture that moves and a beep every second, and nobody who must be asked.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def base() -> AsyncIterator[str]:
+    """The URL of a server: two workers, so that packets cross between them."""
+    listen = Listen(addresses=("127.0.0.1",), udp_port=0, tcp_port=0)
+    runner = web.AppRunner(application(Config(listen=listen, workers=2)), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium; playwright gives it a profile of its own and takes it away again."""
+    path = shutil.which("chromium")
+    assert path is not None, "these tests need Chromium: apt-get install chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """Pages that end with the test."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    yield context
+    await context.close()
+
+
+@pytest.fixture
+def room() -> str:
+    """A room of its own for each test."""
+    return f"room-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def peer(context: BrowserContext, base: str, room: str) -> Callable[[], Awaitable[Peer]]:
+    """Opens peers in the test's room."""
+
+    async def open_peer() -> Peer:
+        return await Peer.open(await context.new_page(), base, room)
+
+    return open_peer
