@@ -36,10 +36,11 @@ impl Picture {
     }
 }
 
-/// The last pictures, in the order they were first seen.
+/// The last pictures by their numbers, however late they came.
 #[derive(Clone, Debug)]
 pub(super) struct Pictures {
     ring: [Picture; KEPT],
+    /// Where the last one was put; those before it mostly lie in front of it.
     last: usize,
     len: usize,
 }
@@ -61,9 +62,15 @@ impl Pictures {
         self.len = 0;
     }
 
-    /// Remembers a picture in place of the oldest.
+    /// Remembers a picture in place of the one with the lowest numbers: a second of retransmissions, coming behind an outage
+    /// all at once, must not push out what is being sent now.
     pub(super) fn insert(&mut self, picture: Picture) {
-        self.last = (self.last + 1) % KEPT;
+        self.last = if self.len < KEPT {
+            self.len
+        } else {
+            let oldest = self.ring.iter().enumerate().min_by_key(|(_, picture)| picture.last);
+            oldest.map_or(0, |(index, _)| index)
+        };
         self.len = (self.len + 1).min(KEPT);
         if let Some(slot) = self.ring.get_mut(self.last) {
             *slot = picture;
@@ -73,7 +80,7 @@ impl Pictures {
     /// The picture with this timestamp; nearly always the newest, so that is looked at first.
     pub(super) fn find(&mut self, timestamp: u32) -> Option<&mut Picture> {
         let back = self.newest_first().position(|picture| picture.timestamp == timestamp)?;
-        self.ring.get_mut((self.last + KEPT - back) % KEPT)
+        self.ring.get_mut((self.last + self.len - back) % self.len)
     }
 
     /// The picture whose numbers come next below `seq`.
@@ -82,6 +89,39 @@ impl Pictures {
     }
 
     fn newest_first(&self) -> impl Iterator<Item = &Picture> {
-        (0..self.len).filter_map(|back| self.ring.get((self.last + KEPT - back) % KEPT))
+        (0..self.len).filter_map(|back| self.ring.get((self.last + self.len - back) % self.len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(number: u32) -> Picture {
+        let seq = SeqNo((1 << 16) + u64::from(number));
+        Picture::new(
+            &Packet { seq, header: crate::rtp::Header { timestamp: number, ..Packet::BLANK.header }, ..Packet::BLANK },
+            Layer::default(),
+            false,
+        )
+    }
+
+    #[test]
+    fn what_comes_late_pushes_out_only_what_is_older() {
+        let mut pictures = Pictures::new();
+        let kept = u32::try_from(KEPT).unwrap();
+        // An outage after the tenth, then a few new ones, then all that was missed.
+        for number in (0..10).chain(200..205).chain(10..200) {
+            pictures.insert(picture(number));
+        }
+        for number in 200..205 {
+            assert!(pictures.find(number).is_some(), "{number}");
+        }
+        assert!(pictures.find(204 - kept).is_none());
+        pictures.insert(picture(205));
+        assert!(pictures.find(205).is_some() && pictures.find(204).is_some());
+        assert_eq!(pictures.before(SeqNo((1 << 16) + 205)).map(|before| before.timestamp), Some(204));
+        pictures.clear();
+        assert!(pictures.find(205).is_none());
     }
 }
