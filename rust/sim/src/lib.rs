@@ -14,6 +14,7 @@ pub mod links;
 pub mod media;
 pub mod oracle;
 pub mod peer;
+pub mod random;
 pub mod world;
 
 pub use world::{Act, Outcome, PeerId, Plan, Sabotage, TrackId, ViewId, ViewOutcome};

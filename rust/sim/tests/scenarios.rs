@@ -134,7 +134,8 @@ fn pauses_and_resumes() {
 #[test]
 fn followers_leave_and_join() {
     for seed in 60..63 {
-        let (mut plan, tracks, views) = room(seed, Conditions::rough(20), 3, &[Media::SIMULCAST, Media::H264, Media::Opus]);
+        let (mut plan, tracks, views) =
+            room(seed, Conditions::rough(20), 3, &[Media::SIMULCAST, Media::H264, Media::Opus]);
         plan.lasts_ms = 9_000;
         let mut dice = Dice::fork(seed, 99);
         for at in [700, 1500, 2300] {
@@ -278,7 +279,8 @@ fn damaged_truncated_and_replayed_packets() {
 #[test]
 fn links_are_cut_and_come_back() {
     for (seed, cut) in [(120, None), (121, Some(Way::Up)), (122, Some(Way::Down))] {
-        let (mut plan, _, _) = room(seed, Conditions::rough(10), 2, &[Media::SIMULCAST, Media::H264, SVC_VP9, Media::Opus]);
+        let (mut plan, _, _) =
+            room(seed, Conditions::rough(10), 2, &[Media::SIMULCAST, Media::H264, SVC_VP9, Media::Opus]);
         plan.lasts_ms = 12_000;
         plan.fault(rtpcore_sim::PeerId(0), 1_500, 3_000, Trouble::Cut(cut));
         plan.fault(rtpcore_sim::PeerId(1), 4_000, 6_500, Trouble::Cut(cut));

@@ -12,6 +12,9 @@ use crate::peer::Studio;
 /// Commands wait for the worker's next turn.
 const TURN: Duration = Duration::from_millis(2);
 
+/// What arrives longer after its capture is no use to anybody, and nobody has to remember what became of its frame.
+const TOO_LATE: Duration = Duration::from_millis(1800);
+
 /// Objections per copy; the first tells most.
 const MOST: usize = 8;
 
@@ -140,7 +143,14 @@ impl<'a> Judge<'a> {
         }
         self.check_frame_numbers(last, sent, disturbed.filter(|_| goes_on), is_switch);
         let is_end = last.tag.part + 1 == from.parts;
-        if is_end && gap == 0 && !is_switch && disturbed == Some(0) && !is_same_picture && !last.marker && self.media(sent) != Media::Opus {
+        if is_end
+            && gap == 0
+            && !is_switch
+            && disturbed == Some(0)
+            && !is_same_picture
+            && !last.marker
+            && self.media(sent) != Media::Opus
+        {
             self.object(Rule::Marker, last.at, format!("{:?} ends a picture without a mark", last.tag));
         }
     }
@@ -206,7 +216,8 @@ impl<'a> Judge<'a> {
             for &reference in &frame.references {
                 let id = (id.0, id.1, reference);
                 if let Some(part) = self.left_out(id, self.frame(id), &frames, ends_at) {
-                    let what = format!("{:?} is predicted from {reference}, whose part {part} is left out", order[index].0);
+                    let what =
+                        format!("{:?} is predicted from {reference}, whose part {part} is left out", order[index].0);
                     self.object(Rule::References, at, what);
                 }
             }
@@ -224,7 +235,8 @@ impl<'a> Judge<'a> {
         let parts = sent.get(&id);
         (0..frame.parts).find(|part| {
             let arrival = self.ingress.arrival(id.0, id.1, frame.first + u64::from(*part));
-            arrival.is_some_and(|at| at < ends_at) && !parts.is_some_and(|parts| parts.contains(part))
+            arrival.is_some_and(|at| at < ends_at && at < frame.captured_at + TOO_LATE)
+                && !parts.is_some_and(|parts| parts.contains(part))
         })
     }
 

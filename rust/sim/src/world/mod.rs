@@ -58,7 +58,7 @@ struct Place {
     dice: Dice,
     egress: Egress,
     saboteur: Option<Saboteur>,
-    past: [Vec<Vec<u8>>; 2],
+    past: [Vec<(Vec<u8>, Option<Label>)>; 2],
     wake_at: Time,
     /// Counts what was sent, so that a copy of the same datagram has another fate.
     count: u64,
@@ -322,7 +322,7 @@ impl<'a> World<'a> {
         let replayed = faults.replays(now, peer, way, &mut place.dice).then(|| place.dice.below(past.len() as u64));
         let replayed = replayed.and_then(|index| past.get(usize::try_from(index).ok()?).cloned());
         if faults.0.iter().any(|fault| fault.peer == peer && matches!(fault.trouble, Trouble::Replay(..))) {
-            past.push(bytes.clone());
+            past.push((bytes.clone(), label));
             if past.len() > KEPT {
                 past.remove(0);
             }
@@ -335,8 +335,8 @@ impl<'a> World<'a> {
         for at in arrivals.into_iter().flatten() {
             self.deliver(at, peer, way, bytes.clone(), label);
         }
-        if let Some(bytes) = replayed {
-            self.deliver(now + Duration::from_millis(15), peer, way, bytes, None);
+        if let Some((bytes, label)) = replayed {
+            self.deliver(now + Duration::from_millis(15), peer, way, bytes, label);
         }
     }
 
@@ -361,7 +361,30 @@ impl<'a> World<'a> {
         self.schedule(self.now + Duration::from_nanos(1_000_000_000 / u64::from(rate.max(1))), Happening::Forge(index));
     }
 
+    /// Whether the owner of the routers could do this now: it does not speak of what is not there.
+    fn can_do(&self, act: &Act) -> bool {
+        let is_present = |peer: usize| self.places[peer].peer.is_present;
+        let is_live = |track: usize| self.is_published[track] && is_present(self.plan.tracks[track].peer.0);
+        match *act {
+            Act::Join(PeerId(peer)) => !is_present(peer),
+            Act::Leave(PeerId(peer)) => is_present(peer),
+            Act::Publish(TrackId(track)) => !self.is_published[track] && is_present(self.plan.tracks[track].peer.0),
+            Act::Unpublish(TrackId(track)) => is_live(track),
+            Act::Subscribe(ViewId(view)) => {
+                let ViewState { peer, track, is_active, .. } = self.views[view];
+                !is_active && is_present(peer) && is_live(track)
+            }
+            Act::Unsubscribe(ViewId(view)) | Act::Prefer(ViewId(view), _) | Act::Pause(ViewId(view), _) => {
+                self.views[view].is_active
+            }
+            Act::Follow(ViewId(view), TrackId(track)) => self.views[view].is_active && is_live(track),
+        }
+    }
+
     fn act(&mut self, act: &Act) {
+        if !self.can_do(act) {
+            return;
+        }
         match *act {
             Act::Join(PeerId(peer)) => self.join(peer),
             Act::Leave(PeerId(peer)) => {
