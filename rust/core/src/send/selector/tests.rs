@@ -172,8 +172,9 @@ fn a_picture_that_is_no_longer_remembered_is_late() {
     let rest: Vec<Packet> = (1002..=1064).map(|seq| packet(0, seq)).collect();
     run(&mut s, &rest);
     assert_eq!(run(&mut s, &[packet(0, 1001)]), [FORWARD], "64 pictures: the first is just remembered");
-    run(&mut s, &[packet(0, 1065)]);
     assert_eq!(run(&mut s, &[packet(0, 1001)]), [FORWARD], "that decision is remembered itself");
+    run(&mut s, &[packet(0, 1065)]);
+    assert_eq!(run(&mut s, &[packet(0, 1001)]), [LATE], "it was the oldest of them");
     assert_eq!(run(&mut s, &[keyframe(0, 1000)]), [LATE]);
 }
 
