@@ -1,6 +1,6 @@
 """WHIP in, WHEP out, in a FastAPI application: ``uvicorn fastapi_whip:app --app-dir examples``.
 
-Publish with ``POST /whip/{room}`` (RFC 9725), play with ``POST /whep/{room}``; leave with ``DELETE`` on the ``Location``.
+Publish with ``POST /whip/{room}`` (RFC 9725), play with ``POST /whep/{room}``, leave with ``DELETE`` on ``Location``.
 """
 
 from contextlib import asynccontextmanager

@@ -16,7 +16,8 @@ from rtpcore.parameters import SenderParameters, TrackParameters
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-    from typing import Self
+
+    from typing_extensions import Self
 
     from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport
 
