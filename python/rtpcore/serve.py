@@ -35,7 +35,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         prog="python -m rtpcore.serve", description="A selective forwarding unit: WHIP in, WHEP out."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address of HTTP (default: %(default)s, this machine only)")
-    parser.add_argument("--port", type=int, default=7880, help="port of HTTP (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=7880, help="port of HTTP (default: %(default)s; 0: any)")
     parser.add_argument(
         "--rtc-host",
         action="append",
@@ -102,10 +102,11 @@ async def serve(arguments: argparse.Namespace) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, arguments.host, arguments.port).start()
+        port = runner.addresses[0][1]  # of --port 0, the one that the kernel chose
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        print(f"rtpcore is ready: open {url(arguments.host, arguments.port)}", flush=True)
+        print(f"rtpcore is ready: open {url(arguments.host, port)}", flush=True)
         await stopped.wait()
     finally:
         await runner.cleanup()

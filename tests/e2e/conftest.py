@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import async_playwright
+from tests.e2e.peers import Peer
 
 from rtpcore.config import Config, Listen
 from rtpcore.serve import application
-from tests.e2e.peers import Peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

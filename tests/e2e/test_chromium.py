@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.e2e.peers import Peer, room_state, until
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 WIDTHS = (240, 480, 960)
-"""Of the three layers of a picture of 960×540."""
+"""Of the three layers of a picture of 960 x 540."""
 
 
 async def test_picture_and_sound_arrive(peer: Open) -> None:
@@ -172,17 +171,37 @@ async def test_a_publisher_leaves(peer: Open, room: str) -> None:
     player = await (await peer()).play()
     await player.sees_frames()
     await publisher.leave()
+    # What a player without a page around it can see: the server says goodbye.
+    is_over = "peer.pc.sctp.transport.state === 'closed' && peer.channel.readyState === 'closed'"
+    await until("the player is told", lambda: player.page.evaluate(is_over), player.explain)
+    assert await is_empty(player, room)
 
-    async def is_empty() -> bool:
-        return not (await room_state(player.page, room))["publishers"]
 
-    await until("the room knows", is_empty, player.explain)
-    are_muted = "peer.pc.getReceivers().every(({ track }) => track.muted)"
-    await until("the tracks fall silent", lambda: player.page.evaluate(are_muted), player.explain)
+async def test_one_of_two_publishers_leaves(peer: Open, room: str) -> None:
+    publishers = [await (await peer()).publish() for _ in range(2)]
+    player = await (await peer()).play(kinds=("audio", "video", "audio", "video"))
+
+    async def moving() -> set[str]:
+        streams = await player.all_stats("inbound-rtp", kind="video")
+        return {stream["trackIdentifier"] for stream in streams if stream.get("framesDecoded", 0) > 10}
+
+    async def both() -> bool:
+        return len(await moving()) == 2
+
+    await until("both pictures move", both, player.explain)
+    await publishers[0].leave()
+    before = {stream["id"]: stream["framesDecoded"] for stream in await player.all_stats("inbound-rtp", kind="video")}
+
+    async def goes_on() -> bool:
+        streams = await player.all_stats("inbound-rtp", kind="video")
+        return any(stream["framesDecoded"] > before[stream["id"]] + 10 for stream in streams)
+
+    await until("the other picture goes on", goes_on, player.explain)
     await player.leave()
+    await publishers[1].leave()
+    assert await is_empty(player, room)
 
-    async def is_gone() -> bool:
-        state = await room_state(player.page, room)
-        return not state["publishers"] and not state["players"]
 
-    await until("nothing is left", is_gone)
+async def is_empty(peer: Peer, room: str) -> bool:
+    state = await room_state(peer.page, room)
+    return not state["publishers"] and not state["players"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -127,7 +128,7 @@ def _session(request: web.Request) -> Session:
 
 
 def _created(session: Session, answer: str) -> web.Response:
-    location = f"/session/{session.room.name}/{session.id}"
+    location = f"/session/{quote(session.room.name, safe='')}/{session.id}"
     headers = {"Location": location, "ETag": session.etag, "Access-Control-Expose-Headers": "Location, ETag, Link"}
     return web.Response(status=201, text=answer, content_type=_SDP, headers=headers)
 
