@@ -158,9 +158,15 @@ class TestSessions:
         publisher, player = await join("/whip/stage", "audio"), await join("/whep/stage", "audio")
         await player.peer.frames("audio")
         await publisher.peer.pc.close()
-        await until(lambda: not node.rooms["stage"].publishers)
+        await until(lambda: not node.rooms, "its players end with it, and the room with them")
+        await until(lambda: player.peer.pc.getReceivers()[0].transport.state == "closed", "the player is told")
+
+    async def test_a_player_that_leaves_leaves_the_room_to_others(self, join: Any, node: Node, until: Any) -> None:
+        _publisher, player = await join("/whip/stage", "audio"), await join("/whep/stage", "audio")
+        await player.peer.frames("audio")
         await player.peer.pc.close()
-        await until(lambda: not node.rooms)
+        await until(lambda: not node.rooms["stage"].players)
+        assert len(node.rooms["stage"].publishers) == 1
 
     async def test_candidates_trickle(self, join: Any, client: Any) -> None:
         publisher = await join("/whip/stage", "audio")
