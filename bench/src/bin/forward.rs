@@ -166,7 +166,10 @@ fn delay() {
         stage.drive(frames, pace, || ears.iter_mut().for_each(|ear| ear.drain(|ns| delays.push(ns))));
         stage.snapshots();
         ears.iter_mut().for_each(|ear| ear.drain(|ns| delays.push(ns)));
-        assert!(delays.len() >= frames * media.frame_packets() * ears.len() * 99 / 100, "the listeners hear everything");
+        assert!(
+            delays.len() >= frames * media.frame_packets() * ears.len() * 99 / 100,
+            "the listeners hear everything"
+        );
 
         // The straight way: the same packets from the same socket, heard by an ear with the publisher's keys.
         sockets.push(listening("127.0.0.1:0").expect("loopback can be bound"));
@@ -240,7 +243,9 @@ fn scaling() {
             let frames = (TURN.as_nanos() / pace.as_nanos().max(1)) as usize + 1;
             let window = stage.measure(frames, *pace);
             assert_eq!(window.packets(), (frames * stage.fan_out()) as u64, "every packet is forwarded");
-            if std::env::var("DEBUG").is_ok() { eprintln!("{:?} {:?} {:?} {frames} {pace:?}", window.forwarded, window.cpu_ns, window.wall_ns); }
+            if std::env::var("DEBUG").is_ok() {
+                eprintln!("{:?} {:?} {:?} {frames} {pace:?}", window.forwarded, window.cpu_ns, window.wall_ns);
+            }
             window.capacity()
         });
         ratios.push(two / one);

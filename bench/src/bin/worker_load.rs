@@ -1,8 +1,8 @@
 //! Keeps one worker busy, for a profiler: `worker_load <video|audio> <seconds>`.
-use std::time::{Duration, Instant};
-use std::net::SocketAddr;
-use rtpcore_bench::{room::Media, socket::deaf, stage::Stage, floor::Floor};
+use rtpcore_bench::{floor::Floor, room::Media, socket::deaf, stage::Stage};
 use rtpcore_core::srtp::Profile;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let media = if args[1] == "video" { Media::Video } else { Media::Audio };
@@ -11,7 +11,9 @@ fn main() {
     if args.len() > 3 {
         let mut floor = Floor::new(media, deaf("127.0.0.1:0").unwrap(), &addresses);
         let t = Instant::now();
-        while t.elapsed() < Duration::from_secs(args[2].parse().unwrap()) { floor.send_frame().unwrap(); }
+        while t.elapsed() < Duration::from_secs(args[2].parse().unwrap()) {
+            floor.send_frame().unwrap();
+        }
         return;
     }
     let mut stage = Stage::new(media, Profile::AeadAes128Gcm, 1);
