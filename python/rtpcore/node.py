@@ -163,6 +163,8 @@ class Node:
         offer = sdp.parse(offer_text)
         room = self._room(room_name)
         publishers = [p for p in room.publishers.values() if publisher_name in (None, p.name)]
+        # Those whose path is lost come last: a section given to them may stay dark.
+        publishers.sort(key=lambda publisher: publisher.transport.state == "disconnected")
         if not publishers:
             return None
         transport = self.forwarder.add_transport(offer.transport)

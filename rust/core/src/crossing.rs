@@ -52,6 +52,8 @@ pub enum Crossing {
     Datagram {
         /// From where to where.
         path: Path,
+        /// Says nothing: the pair stays together, so that it can come home.
+        packet: Box<Packet>,
         /// Its bytes.
         parcel: Box<Parcel>,
     },

@@ -7,6 +7,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use rtpcore_core::transmit::{Run, SendSlab};
 
@@ -20,8 +21,8 @@ const RECV_BYTES: usize = 65_536;
 /// How many runs one sendmmsg takes; the kernel's own limit is 1024, and past some dozens nothing is gained.
 const SEND_MESSAGES: usize = 64;
 
-/// Room for one control message of an integer.
-type Control = [u64; 4];
+/// Room for the control messages of one datagram: the size of a train (24 bytes) and the time of arrival (32 bytes).
+type Control = [u64; 8];
 
 /// Buffers for receiving, made once per worker.
 pub(crate) struct RecvBatch {
@@ -42,17 +43,22 @@ impl RecvBatch {
             Self {
                 buffers: vec![0; RECV_MESSAGES * RECV_BYTES].into_boxed_slice(),
                 names: Box::new(zeroed()),
-                controls: Box::new([[0; 4]; RECV_MESSAGES]),
+                controls: Box::new([[0; 8]; RECV_MESSAGES]),
                 vectors: Box::new(zeroed()),
                 headers: Box::new(zeroed()),
             }
         }
     }
 
-    /// Receives what is there, and hands each datagram with its sender to `take`; says how many there were.
+    /// Receives what is there, and hands each datagram with its sender, and how long it waited in the socket, to `take`; says
+    /// how many there were.
     ///
     /// `WouldBlock` once nothing is left.
-    pub(crate) fn receive(&mut self, fd: RawFd, mut take: impl FnMut(SocketAddr, &[u8])) -> io::Result<usize> {
+    pub(crate) fn receive(
+        &mut self,
+        fd: RawFd,
+        mut take: impl FnMut(SocketAddr, Duration, &[u8]),
+    ) -> io::Result<usize> {
         for (index, header) in self.headers.iter_mut().enumerate() {
             let buffer = &mut self.buffers[index * RECV_BYTES..(index + 1) * RECV_BYTES];
             self.vectors[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: RECV_BYTES };
@@ -76,14 +82,19 @@ impl RecvBatch {
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         let mut datagrams = 0;
+        let read_at = wall_clock();
         for index in 0..received {
             let header = &self.headers[index];
             let len = (header.msg_len as usize).min(RECV_BYTES);
             let Some(source) = address_of(&self.names[index]) else { continue };
             let train = &self.buffers[index * RECV_BYTES..index * RECV_BYTES + len];
-            let segment = segment_of(&header.msg_hdr).unwrap_or(len).max(1);
+            let facts = Facts::read(&header.msg_hdr);
+            let segment = facts.segment.unwrap_or(len).max(1);
+            // A wall clock that was set meanwhile must not make packets old.
+            let waited = facts.arrived_at.map_or(0, |at| read_at - at).clamp(0, 1_000_000_000);
+            let waited = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
             for datagram in train.chunks(segment) {
-                take(source, datagram);
+                take(source, waited, datagram);
                 datagrams += 1;
             }
         }
@@ -91,20 +102,56 @@ impl RecvBatch {
     }
 }
 
-/// The size of the datagrams that GRO merged into this message, if it did.
-fn segment_of(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: the kernel filled in msg_control and msg_controllen; the CMSG functions walk within them.
-    unsafe {
-        let mut message = libc::CMSG_FIRSTHDR(header);
-        while let Some(control) = message.as_ref() {
-            if control.cmsg_level == libc::SOL_UDP && control.cmsg_type == libc::UDP_GRO {
-                let size = libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned();
-                return usize::try_from(size).ok();
+/// What the kernel said of one message.
+#[derive(Default)]
+struct Facts {
+    /// The size of the datagrams that GRO merged into it, if it did.
+    segment: Option<usize>,
+    /// When it came, by the wall clock, in nanoseconds.
+    arrived_at: Option<i64>,
+}
+
+impl Facts {
+    fn read(header: &libc::msghdr) -> Self {
+        let mut facts = Self::default();
+        // SAFETY: the kernel filled in msg_control and msg_controllen; the CMSG functions walk within them, and each kind of
+        // message carries the type that is read from it.
+        unsafe {
+            let mut message = libc::CMSG_FIRSTHDR(header);
+            while let Some(control) = message.as_ref() {
+                match (control.cmsg_level, control.cmsg_type) {
+                    (libc::SOL_UDP, libc::UDP_GRO) => {
+                        let size = libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned();
+                        facts.segment = usize::try_from(size).ok();
+                    }
+                    (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                        let at = libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
+                        facts.arrived_at = Some(nanos(at));
+                    }
+                    _ => {}
+                }
+                message = libc::CMSG_NXTHDR(header, message);
             }
-            message = libc::CMSG_NXTHDR(header, message);
         }
+        facts
     }
-    None
+}
+
+/// The clock of the kernel's arrival times. Read once per batch, and only to subtract them from it.
+fn wall_clock() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a pointer to a timespec that lives over the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    nanos(now)
+}
+
+fn nanos(at: libc::timespec) -> i64 {
+    at.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(at.tv_nsec)
+}
+
+/// Asks for the time of arrival of each datagram; says whether the kernel tells it.
+pub(crate) fn enable_timestamps(fd: RawFd) -> bool {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
 }
 
 /// Headers for sending, made once per worker.
@@ -126,7 +173,7 @@ impl SendBatch {
         unsafe {
             Self {
                 names: Box::new(zeroed()),
-                controls: Box::new([[0; 4]; SEND_MESSAGES]),
+                controls: Box::new([[0; 8]; SEND_MESSAGES]),
                 vectors: Box::new(zeroed()),
                 headers: Box::new(zeroed()),
                 takes_runs,
@@ -328,6 +375,7 @@ mod tests {
         let receiver = UdpSocket::bind(address).unwrap();
         receiver.set_nonblocking(true).unwrap();
         enable_gro(receiver.as_raw_fd());
+        assert!(enable_timestamps(receiver.as_raw_fd()));
         let sender = UdpSocket::bind(address).unwrap();
         let path = Path { via: Via::Udp, local: sender.local_addr().unwrap(), remote: receiver.local_addr().unwrap() };
         let mut slab = SendSlab::new(64);
@@ -342,7 +390,7 @@ mod tests {
         let mut got = Vec::new();
         let mut recv = RecvBatch::new();
         while recv
-            .receive(receiver.as_raw_fd(), |from, bytes| {
+            .receive(receiver.as_raw_fd(), |from, _, bytes| {
                 assert_eq!(from, path.local);
                 got.push((bytes[0], bytes.len()));
             })
@@ -375,7 +423,7 @@ mod tests {
         // An IPv4 socket cannot send to an IPv6 address.
         assert_eq!(SendBatch::new(true).send(sender.as_raw_fd(), &slab, slab.runs()), 1);
         let mut buffer = [0; 200];
-        receiver.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(receiver.recv(&mut buffer).unwrap(), 100);
     }
 }

@@ -21,7 +21,7 @@ use rtpcore_core::stats::Snapshot;
 use rtpcore_core::transmit::{Run, SendSlab};
 use slab::Slab;
 
-use crate::batch::{RecvBatch, SendBatch, enable_gro, knows_gso};
+use crate::batch::{RecvBatch, SendBatch, enable_gro, enable_timestamps, knows_gso};
 use crate::clock::Clock;
 use crate::forwarder::Message;
 use crate::queue::EventQueue;
@@ -148,6 +148,7 @@ impl Worker {
         for (index, port) in ports.iter_mut().enumerate() {
             poll.registry().register(&mut port.socket, Token(FIRST_PORT + index), Interest::READABLE)?;
             enable_gro(port.socket.as_raw_fd());
+            enable_timestamps(port.socket.as_raw_fd());
             takes_runs &= knows_gso(port.socket.as_raw_fd());
         }
         for (index, (listener, ..)) in listeners.iter_mut().enumerate() {
@@ -276,9 +277,9 @@ impl Worker {
                 let Self { ports, recv, router, is_readable, .. } = self;
                 let port = &ports[index];
                 let advertised = port.advertised;
-                let received = recv.receive(port.socket.as_raw_fd(), |remote, datagram| {
+                let received = recv.receive(port.socket.as_raw_fd(), |remote, waited, datagram| {
                     let path = Path { via: Via::Udp, local: advertised, remote };
-                    guard(router, |router| router.handle_datagram(now, path, datagram));
+                    guard(router, |router| router.handle_datagram_at(now, now - waited, path, datagram));
                 });
                 if let Err(error) = received
                     && error.kind() == io::ErrorKind::WouldBlock

@@ -8,13 +8,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use rtpcore_core::Ssrc;
 use rtpcore_core::Time;
 use rtpcore_core::command::{Command, Security};
 use rtpcore_core::ice::{Path, Via};
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::{Limits, Router, RouterConfig};
 use rtpcore_core::transmit::SendSlab;
-use rtpcore_core::Ssrc;
 use rtpcore_sim::media::{Media, Naming, Track};
 use rtpcore_sim::peer::{KeyRing, Peer, Studio};
 
@@ -191,12 +191,9 @@ impl Room {
 
 #[test]
 fn a_packet_asks_nothing_of_the_heap() {
-    for media in [
-        Media::SIMULCAST,
-        Media::H264,
-        Media::Vp9 { spatial: 3, temporal: 3 },
-        Media::Av1 { spatial: 3, temporal: 3 },
-    ] {
+    for media in
+        [Media::SIMULCAST, Media::H264, Media::Vp9 { spatial: 3, temporal: 3 }, Media::Av1 { spatial: 3, temporal: 3 }]
+    {
         let mut room = Room::new(&[media, Media::Opus]);
         for peer in 1..=20 {
             room.add_subscriber(peer);

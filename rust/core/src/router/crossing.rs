@@ -17,7 +17,10 @@ impl Router {
                 self.handle_foreign_packet(now, from, receiver, packet, parcel);
             }
             Crossing::Emptied(packet, parcel) => self.keep_parcel(packet, parcel),
-            Crossing::Datagram { path, parcel } => self.handle_datagram(now, path, parcel.bytes()),
+            Crossing::Datagram { path, packet, parcel } => {
+                self.handle_datagram(now, path, parcel.bytes());
+                self.crossings.push_back((from, Crossing::Emptied(packet, parcel)));
+            }
             Crossing::Claim { path, is_claimed: true } => {
                 self.by_path.insert(path, Owner::Foreign(from));
             }

@@ -239,7 +239,7 @@ impl Router {
 
     /// A value could not be handed over: the other worker is too busy.
     pub fn handle_crossing_refused(&mut self, crossing: Crossing) {
-        if let Crossing::Packet { packet, parcel, .. } = crossing {
+        if let Crossing::Packet { packet, parcel, .. } | Crossing::Datagram { packet, parcel, .. } = crossing {
             self.keep_parcel(packet, parcel);
         }
         self.drops.count(Drop::WorkerBusy);

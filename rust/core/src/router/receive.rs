@@ -1,5 +1,7 @@
 //! A datagram comes in: to whom it belongs, what it is, and for media the way to the fan-out.
 
+use std::cmp::Reverse;
+
 use is::stun::StunMessage;
 
 use super::{Feed, Intake, Owner, Router};
@@ -19,6 +21,14 @@ use crate::time::Time;
 impl Router {
     /// Takes one datagram that came on `path`. Whatever is wrong with it is counted, never reported.
     pub fn handle_datagram(&mut self, now: Time, path: Path, datagram: &[u8]) {
+        self.handle_datagram_at(now, now, path, datagram);
+    }
+
+    /// The same, for one that had waited since `arrived_at` before anyone looked.
+    ///
+    /// Only the arrival times that publishers are told of go by it: a burst that is read at once did not arrive at once, and
+    /// a sender that is told so takes its probe of the bandwidth for a failure.
+    pub fn handle_datagram_at(&mut self, now: Time, arrived_at: Time, path: Path, datagram: &[u8]) {
         self.received.count(datagram.len());
         let owner = self.by_path.get(&path).copied();
         if let Some(Owner::Foreign(worker)) = owner {
@@ -36,7 +46,7 @@ impl Router {
             (Err(reason), _) => Err(reason),
             (Ok(Protocol::Stun), _) => self.handle_stun(now, path, owner, datagram),
             (Ok(_), None) => Err(Drop::UnknownAddress),
-            (Ok(Protocol::Rtp), Some(index)) => self.handle_rtp(now, index, datagram),
+            (Ok(Protocol::Rtp), Some(index)) => self.handle_rtp(now, arrived_at, index, datagram),
             (Ok(Protocol::Rtcp), Some(index)) => self.handle_rtcp(now, index, datagram),
             (Ok(Protocol::Dtls), Some(index)) => self.handle_dtls(now, index, path, datagram),
         };
@@ -79,13 +89,11 @@ impl Router {
         }
         let (packet, mut parcel) = self.empty_parcel();
         parcel.pack(datagram);
-        // The packet half of the pair stays here: a datagram has no use for it.
-        drop(packet);
-        self.crossings.push_back((worker, Crossing::Datagram { path, parcel }));
+        self.crossings.push_back((worker, Crossing::Datagram { path, packet, parcel }));
     }
 
     /// SRTP: to the store, to its track, to the followers.
-    fn handle_rtp(&mut self, now: Time, index: usize, datagram: &[u8]) -> Result<(), Drop> {
+    fn handle_rtp(&mut self, now: Time, arrived_at: Time, index: usize, datagram: &[u8]) -> Result<(), Drop> {
         let transport = self.transports.get_mut(index).ok_or(Drop::UnknownAddress)?;
         let inbound = transport.inbound.as_mut().ok_or(Drop::NoKeys)?;
         if datagram.len() > MAX_PACKET {
@@ -101,7 +109,13 @@ impl Router {
         let header = Header::parse(packet)?;
         let extensions = Extensions::parse(&header, packet, &transport.extensions);
         if let (Some(arrivals), Some(number)) = (&mut transport.arrivals, extensions.transport_cc(packet)) {
-            arrivals.record(now, number, u32::try_from(datagram.len()).unwrap_or(u32::MAX));
+            arrivals.record(arrived_at, number, u32::try_from(datagram.len()).unwrap_or(u32::MAX));
+            // Here and not at the end: a probe of nothing but padding wants its answer too.
+            let at = arrivals.deadline();
+            if at < transport.armed_at {
+                transport.armed_at = at;
+                self.timers.push(Reverse((at, super::narrow(index))));
+            }
         }
         let route = transport.bindings.bind(now, &header, &Identifiers::read(&extensions, packet))?;
         if route.flow == Flow::Media {
@@ -113,8 +127,7 @@ impl Router {
         let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
         let (accepted, packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
         let is_new = intake.begin(accepted.encoding);
-        let deadline =
-            intake.receiver.deadline().min(transport.arrivals.as_ref().map_or(Time::NEVER, |a| a.deadline()));
+        let deadline = intake.receiver.deadline();
         let receiver = feed.id;
         if is_new {
             self.events.push_back(Event::EncodingStarted { receiver, encoding: accepted.encoding });

@@ -35,6 +35,13 @@ impl Outbox<'_> {
         }
     }
 
+    /// Begins another datagram where the packet just written was cut short.
+    fn cut_if(&mut self, is_cut_short: bool) {
+        if is_cut_short {
+            self.cut();
+        }
+    }
+
     fn cut(&mut self) {
         if self.len > 0 {
             self.sealed.push(self.plain.get(..self.len).unwrap_or(&[]).to_vec());
@@ -134,13 +141,25 @@ impl Router {
             let mut list = [(SeqNo(0), Time::ZERO); crate::receive::arrival::MAX_ARRIVALS];
             while let Some(feedback) = arrivals.poll(now, &mut list) {
                 let received = list.get(..feedback.received).unwrap_or(&[]);
-                let head = rtcp::transport_cc::Head {
+                let mut head = rtcp::transport_cc::Head {
                     sender_ssrc: us,
                     media_ssrc: transport.media_ssrc,
                     base: feedback.base,
                     feedback_count: feedback.feedback_count,
                 };
-                outbox.append(|writer| rtcp::transport_cc::write(writer, &head, received.iter().copied()).map(|_| ()));
+                // A datagram that holds other packets already takes a part; the rest goes into the next.
+                let mut rest = received;
+                while !rest.is_empty() {
+                    let mut taken = 0;
+                    outbox.append(|writer| {
+                        taken = rtcp::transport_cc::write(writer, &head, rest.iter().copied())?;
+                        Ok(())
+                    });
+                    let Some((last, _)) = taken.checked_sub(1).and_then(|last| rest.get(last)) else { break };
+                    head.base = last.plus(1);
+                    rest = rest.get(taken..).unwrap_or(&[]);
+                    outbox.cut_if(!rest.is_empty());
+                }
             }
         }
     }
