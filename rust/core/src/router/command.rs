@@ -354,25 +354,25 @@ impl Router {
         let Some(&index) = self.copy_by_id.get(&id) else { return };
         if let Some(copy) = self.copies.get_mut(index) {
             change(copy);
-            if let Some(feed) = self.feed_by_id.get(&copy.source).and_then(|&feed| self.feeds.get(feed)) {
-                apply_wishes(copy, feed);
+            match self.feed_by_id.get(&copy.source).and_then(|&feed| self.feeds.get(feed)) {
+                Some(feed) => apply_wishes(copy, feed),
+                // The track it is to follow is gone, but the one before may still be forwarded.
+                None if copy.is_paused => copy.sender.iter_mut().for_each(Sender::pause),
+                None => {}
             }
         }
         self.announce_layer(index);
         self.request_wanted(now, index);
     }
 
-    /// Encodings of a track came or went: every follower gets the best of what is left.
-    pub(super) fn retarget(&mut self, now: Time, feed_index: usize) {
+    /// Encodings of a track came or went: every follower gets the best of what is left. The keyframes they need are asked for
+    /// when the packet that told of it passes them by, since that may be the first of one.
+    pub(super) fn retarget(&mut self, feed_index: usize) {
         let Some(feed) = self.feeds.get(feed_index) else { return };
-        let followers: Vec<_> = feed.senders.iter().map(|&copy| copy as usize).collect();
-        for &index in &followers {
-            if let Some(copy) = self.copies.get_mut(index).filter(|copy| copy.source == feed.id) {
+        for &index in &feed.senders {
+            if let Some(copy) = self.copies.get_mut(index as usize).filter(|copy| copy.source == feed.id) {
                 apply_wishes(copy, feed);
             }
-        }
-        for index in followers {
-            self.request_wanted(now, index);
         }
     }
 

@@ -15,9 +15,9 @@ impl Router {
         let Some(feed) = self.feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = self.store.find(reference) else { return };
         if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
-            self.retarget(now, feed_index);
+            self.retarget(feed_index);
         }
-        let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, .. } = self;
+        let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, timers, .. } = self;
         let Some(feed) = feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = store.find(reference) else { return };
         if let Some(newest) = feed.newest.get_mut(usize::from(packet.encoding)) {
@@ -27,7 +27,7 @@ impl Router {
         if feed.senders.is_empty() && feed.workers == 0 {
             drops.count(Drop::NoFollower);
         }
-        let mut wants = 0u8;
+        let (mut wants, mut moved_on) = (0u8, None);
         for &index in &feed.senders {
             let Some(copy) = copies.get_mut(index as usize) else { continue };
             let Some(transport) = transports.get_mut(copy.transport) else { continue };
@@ -47,11 +47,17 @@ impl Router {
                         transport.is_dirty = true;
                         dirty.push_back(narrow(copy.transport));
                     }
+                    // The first packet of a stream wants a report at once: players line up by it.
+                    arm(transports, timers, copy.transport, sender.poll_timeout());
                 }
                 Err(reason) => {
                     copy.dropped += 1;
                     drops.count(reason);
+                    if reason == Drop::NoFollower {
+                        moved_on = Some(index as usize);
+                    }
                     if matches!(reason, Drop::AwaitingKeyframe | Drop::OtherLayer)
+                        && copy.source == feed.id
                         && let Some(encoding) = sender.wants_keyframe()
                     {
                         wants |= 1 << encoding.min(7);
@@ -65,6 +71,10 @@ impl Router {
         *current = None;
         if wants != 0 {
             self.request_keyframes(now, feed_index, wants);
+        }
+        // One per packet: more of them go with the next.
+        if let Some(copy) = moved_on {
+            self.drop_old_sources(copy);
         }
     }
 
