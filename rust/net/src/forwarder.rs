@@ -89,6 +89,8 @@ pub struct Forwarder {
     candidates: Vec<Candidate>,
     clock: Clock,
     ids: AtomicU64,
+    /// How many transports were named: apart from the other names, or those between would decide the worker.
+    dealt: AtomicU64,
 }
 
 impl Forwarder {
@@ -142,7 +144,15 @@ impl Forwarder {
             let thread = std::thread::Builder::new().name(format!("rtpcore-{number}")).spawn(move || worker.run())?;
             handles[index].thread = Some(thread);
         }
-        Ok(Self { workers: handles, events, snapshots, candidates, clock, ids: AtomicU64::new(1) })
+        Ok(Self {
+            workers: handles,
+            events,
+            snapshots,
+            candidates,
+            clock,
+            ids: AtomicU64::new(1),
+            dealt: AtomicU64::new(0),
+        })
     }
 
     /// How many workers run.
@@ -163,7 +173,7 @@ impl Forwarder {
     /// A name for a new transport; peers are dealt out to the workers in turn.
     pub fn next_transport(&self) -> TransportId {
         let count = self.ids.fetch_add(1, Ordering::Relaxed);
-        let worker = count % self.workers.len() as u64;
+        let worker = self.dealt.fetch_add(1, Ordering::Relaxed) % self.workers.len() as u64;
         TransportId::new(u8::try_from(worker).unwrap_or(0), count)
     }
 
