@@ -118,7 +118,7 @@ fn floor_turn(floor: &mut Floor, pace: Duration) -> f64 {
     let before = cpu_ns(thread);
     let start = Instant::now();
     let mut packets = 0;
-    for n in 0..(TURN.as_nanos() / pace.as_nanos().max(1)) as u32 + 1 {
+    for n in 0..=((TURN.as_nanos() / pace.as_nanos().max(1)) as u32) {
         packets += floor.send_frame().expect("loopback takes everything");
         sleep((pace * (n + 1)).saturating_sub(start.elapsed()));
     }

@@ -272,7 +272,7 @@ fn rtcp_fields<'py>(py: Python<'py>, packet: RtcpPacket<'_>) -> PyResult<Bound<'
                 match block {
                     xr::Block::ReceiverReferenceTime(time) => blocks.append(("rrtr", time.0))?,
                     xr::Block::Dlrr(dlrr) => {
-                        blocks.append(("dlrr", dlrr.iter().map(dlrr_tuple).collect::<Vec<_>>()))?
+                        blocks.append(("dlrr", dlrr.iter().map(dlrr_tuple).collect::<Vec<_>>()))?;
                     }
                     xr::Block::Other { block_type } => blocks.append(("other", block_type))?,
                 }

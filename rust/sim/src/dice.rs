@@ -16,6 +16,7 @@ impl Dice {
     }
 
     /// The next number.
+    #[allow(clippy::should_implement_trait)] // it never ends, so it is no iterator worth the name
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0)

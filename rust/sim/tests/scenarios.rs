@@ -338,6 +338,7 @@ fn a_room_of_fifty() {
     plan.workers = 2;
     plan.lasts_ms = 5_500;
     let mut tracks = Vec::new();
+    #[allow(clippy::needless_range_loop)] // a peer, which also names its video
     for number in 0..50 {
         let conditions = if number % 5 == 0 { Conditions::rough(20) } else { Conditions::CLEAN };
         let peer = plan.peer(conditions);

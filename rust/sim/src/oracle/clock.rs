@@ -72,7 +72,7 @@ impl ClockOracle {
 fn off(clock: &ClockMap, placed: Placed, wall_of: &dyn Fn(u16, Time) -> u64) -> i64 {
     let told = clock.rtp_to_ntp(placed.timestamp);
     let wrong = told.wrapping_sub(wall_of(placed.track, placed.captured_at)).cast_signed();
-    i64::try_from(i128::from(wrong) * i128::from(clock.clock_rate) >> 32).unwrap_or(i64::MAX)
+    i64::try_from((i128::from(wrong) * i128::from(clock.clock_rate)) >> 32).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

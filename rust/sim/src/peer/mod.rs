@@ -186,7 +186,7 @@ impl Peer {
 
     /// The SSRCs it publishes under, for those who forge them.
     pub fn ssrcs(&self) -> Vec<u32> {
-        self.published.iter().flat_map(|published| published.ssrcs()).map(|ssrc| ssrc.0).collect()
+        self.published.iter().flat_map(Published::ssrcs).map(|ssrc| ssrc.0).collect()
     }
 
     /// Datagrams that it could not open.

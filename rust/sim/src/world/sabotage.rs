@@ -125,7 +125,7 @@ impl Saboteur {
         plain.truncate(len);
         let seq = self.extend(clear.ssrc, clear.sequence_number);
         self.count += 1;
-        let is_turn = self.count % EVERY == 0;
+        let is_turn = self.count.is_multiple_of(EVERY);
         let mut numbers = vec![seq.0.wrapping_add(self.shift)];
         match self.sabotage {
             Sabotage::Withhold if is_turn => return Vec::new(),
