@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use super::fan_out::MAX_WAITING;
 use super::{Copy, Feed, Intake, Owner, Router, narrow, source_of};
 use crate::command::{Command, Remote, Security};
 use crate::crossing::Crossing;
@@ -27,7 +26,6 @@ const AUDIO_HISTORY: u16 = 128;
 impl Router {
     /// Does what the owner asks for. What it asks about a peer that is gone meanwhile is no error: the two crossed.
     pub fn handle_command(&mut self, now: Time, command: Command) {
-        self.fan_out_waiting(now);
         match command {
             Command::AddTransport { transport, security } => self.add_transport(now, transport, *security),
             Command::SetRemote { transport, remote } => self.set_remote(now, transport, &remote),
@@ -204,7 +202,6 @@ impl Router {
             workers: 0,
             clocks: Default::default(),
             newest: Default::default(),
-            waiting: Vec::with_capacity(MAX_WAITING),
             liveness: Liveness::default(),
             asked_at: Default::default(),
         });

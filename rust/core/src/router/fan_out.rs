@@ -9,106 +9,70 @@ use crate::store::PacketRef;
 use crate::time::Time;
 use crate::transport::Queued;
 
-/// The most packets of one track that wait for its followers: what a worker receives at once of a busy track.
-pub(super) const MAX_WAITING: usize = 64;
-
 impl Router {
-    /// Notes a stored packet for the followers of this worker: they take it at the end of the batch, with the others of
-    /// its frame.
-    ///
-    /// Follower by follower, not packet by packet: what is known of a follower spans a dozen cache lines, and so they are
-    /// fetched once for a frame.
-    pub(super) fn fan_out_later(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
+    /// Hands a stored packet to the followers of this worker.
+    pub(super) fn fan_out_here(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
         let Some(feed) = self.feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = self.store.find(reference) else { return };
+        if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
+            self.retarget(feed_index);
+        }
+        let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, timers, .. } = self;
+        let Some(feed) = feeds.get_mut(feed_index) else { return };
+        let Some((packet, ..)) = store.find(reference) else { return };
         if let Some(newest) = feed.newest.get_mut(usize::from(packet.encoding)) {
             *newest = packet.seq.max(*newest);
         }
-        if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
-            self.fan_out_waiting(now);
-            self.retarget(feed_index);
-        }
-        let Some(feed) = self.feeds.get_mut(feed_index) else { return };
-        if feed.senders.is_empty() {
-            if feed.workers == 0 {
-                self.drops.count(Drop::NoFollower);
-            }
-            return;
-        }
-        if feed.waiting.is_empty() {
-            self.awaited.push_back(narrow(feed_index));
-        }
-        feed.waiting.push(reference);
-        if feed.waiting.len() >= MAX_WAITING {
-            self.fan_out_waiting(now);
-        }
-    }
-
-    /// Lets all followers take what waits for them. Must come before anything that changes what they take, or from where.
-    pub(super) fn fan_out_waiting(&mut self, now: Time) {
-        while let Some(feed) = self.awaited.pop_front() {
-            self.fan_out_feed(now, feed as usize);
-        }
-    }
-
-    fn fan_out_feed(&mut self, now: Time, feed_index: usize) {
-        let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, timers, .. } = self;
-        let Some(feed) = feeds.get_mut(feed_index) else { return };
-        let mut waiting = std::mem::take(&mut feed.waiting);
-        let mut found = [None; MAX_WAITING];
-        for (slot, &reference) in found.iter_mut().zip(&waiting) {
-            *slot = store.find(reference).map(|(packet, ..)| (packet, reference));
-        }
-        let packets = || found.iter().take(waiting.len()).flatten();
         let source = source_of(feed.id);
+        if feed.senders.is_empty() && feed.workers == 0 {
+            drops.count(Drop::NoFollower);
+        }
         let (mut wants, mut moved_on) = (0u8, None);
         for &index in &feed.senders {
             let Some(copy) = copies.get_mut(index as usize) else { continue };
             let Some(transport) = transports.get_mut(copy.transport) else { continue };
             let Some(sender) = &mut copy.sender else { continue };
             if !transport.is_connected() {
-                packets().for_each(|_| drops.count(Drop::NotConnected));
+                drops.count(Drop::NotConnected);
                 continue;
             }
             *current = Some(copy.transport);
-            for &(packet, reference) in packets() {
-                let taken = sender
-                    .forward(now, source, packet, reference)
-                    .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }));
-                match taken {
-                    Ok(()) => *forwarded += 1,
-                    Err(reason) => {
-                        copy.dropped += 1;
-                        drops.count(reason);
-                        if reason == Drop::NoFollower {
-                            moved_on = Some(index as usize);
-                        }
-                        if matches!(reason, Drop::AwaitingKeyframe | Drop::OtherLayer)
-                            && copy.source == feed.id
-                            && let Some(encoding) = sender.wants_keyframe()
-                        {
-                            wants |= 1 << encoding.min(7);
-                        }
+            let taken = sender
+                .forward(now, source, packet, reference)
+                .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }));
+            match taken {
+                Ok(()) => {
+                    *forwarded += 1;
+                    if !transport.is_dirty {
+                        transport.is_dirty = true;
+                        dirty.push_back(narrow(copy.transport));
+                    }
+                    // The first packet of a stream wants a report at once: players line up by it.
+                    arm(transports, timers, copy.transport, sender.poll_timeout());
+                }
+                Err(reason) => {
+                    copy.dropped += 1;
+                    drops.count(reason);
+                    if reason == Drop::NoFollower {
+                        moved_on = Some(index as usize);
+                    }
+                    if matches!(reason, Drop::AwaitingKeyframe | Drop::OtherLayer)
+                        && copy.source == feed.id
+                        && let Some(encoding) = sender.wants_keyframe()
+                    {
+                        wants |= 1 << encoding.min(7);
                     }
                 }
-                if packet.descriptor.frame_start && sender.poll_layer_changed() {
-                    events.push_back(Event::LayerChanged { sender: copy.id, layer: sender.layer() });
-                }
             }
-            if !transport.is_dirty && !transport.queue.is_empty() {
-                transport.is_dirty = true;
-                dirty.push_back(narrow(copy.transport));
+            if packet.descriptor.frame_start && sender.poll_layer_changed() {
+                events.push_back(Event::LayerChanged { sender: copy.id, layer: sender.layer() });
             }
-            // The first packet of a stream wants a report at once: players line up by it.
-            arm(transports, timers, copy.transport, sender.poll_timeout());
         }
         *current = None;
-        waiting.clear();
-        feed.waiting = waiting;
         if wants != 0 {
             self.request_keyframes(now, feed_index, wants);
         }
-        // One per batch: more of them go with the next.
+        // One per packet: more of them go with the next.
         if let Some(copy) = moved_on {
             self.drop_old_sources(copy);
         }

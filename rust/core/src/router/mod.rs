@@ -45,7 +45,7 @@ use crate::sctp::SctpEvent;
 use crate::send::{Sender, SourceId};
 use crate::srtp::Tagger;
 use crate::stats::Traffic;
-use crate::store::{MAX_PACKET, PacketRef, PacketStore};
+use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
 use crate::transport::{Control, Transport};
 use crate::units::{Pt, SeqNo};
@@ -111,8 +111,6 @@ struct Feed {
     clocks: [Option<ClockMap>; MAX_ENCODINGS],
     /// By encoding, the newest number that came.
     newest: [SeqNo; MAX_ENCODINGS],
-    /// What came and was not yet handed to the followers here.
-    waiting: Vec<PacketRef>,
     liveness: Liveness,
     /// For a foreign track: when a keyframe was last asked for.
     asked_at: [Option<Time>; MAX_ENCODINGS],
@@ -167,8 +165,6 @@ pub struct Router {
     store: PacketStore,
     tagger: Tagger,
     dirty: VecDeque<u32>,
-    /// The feeds with packets that wait for followers.
-    awaited: VecDeque<u32>,
     /// Last words to peers that are gone.
     farewells: Control,
     timers: BinaryHeap<Reverse<(Time, u32)>>,
@@ -210,7 +206,6 @@ impl Router {
             store: PacketStore::new(config.limits.history_packets, MEAN_PACKET),
             tagger: Tagger::with_capacity(256),
             dirty: VecDeque::new(),
-            awaited: VecDeque::new(),
             farewells: Control::default(),
             timers: BinaryHeap::new(),
             events: VecDeque::new(),

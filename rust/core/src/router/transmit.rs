@@ -27,8 +27,7 @@ const CARRIED: [ExtensionKind; 5] = [
 
 impl Router {
     /// Writes what waits into `slab`, as much as fits; call again until it stays empty.
-    pub fn poll_transmit(&mut self, now: Time, slab: &mut SendSlab) {
-        self.fan_out_waiting(now);
+    pub fn poll_transmit(&mut self, _now: Time, slab: &mut SendSlab) {
         while let Some((path, message)) = self.farewells.peek() {
             if !slab.has_room() {
                 return;

@@ -16,9 +16,6 @@ impl Pair {
         loop {
             let before = names.len();
             for from in 0..2u8 {
-                let bench = &mut self.0[usize::from(from)];
-                // As `poll_transmit` does, which comes first.
-                bench.router.fan_out_waiting(bench.now);
                 while let Some((to, crossing)) = self.0[usize::from(from)].router.poll_crossing() {
                     assert_ne!(to, from);
                     names.push(name_of(&crossing));
