@@ -4,11 +4,11 @@
     python bench/instructions.py --check    also fail where one rose by more than 2 %
     python bench/instructions.py --update   write bench/baseline.txt
 
-Instructions do not depend on what else the machine does, so a change of 1 % is a change of the code. They say nothing of
-caches: `make bench` does.
+Instructions do not depend on what else the machine does, so a change of 1 % is a change of the code. They say nothing
+of caches: `make bench` does.
 
-Valgrind is run directly on one plain binary (src/bin/instructions.rs). A harness such as gungraun runs the same tool and
-needs a runner of its very version, of more than a hundred crates, on every machine that checks.
+Valgrind is run directly on one plain binary (src/bin/instructions.rs). A harness such as gungraun runs the same tool
+and needs a runner of its very version, of more than a hundred crates, on every machine that checks.
 """
 
 import argparse
