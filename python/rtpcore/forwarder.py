@@ -663,7 +663,7 @@ class Receiver:
         )
 
     def close(self) -> None:
-        """Stop taking the track; its copies end with it. Idempotent."""
+        """Stop taking the track; its copies send nothing until they follow another. Idempotent."""
         if self in self.transport._owned:
             self.transport._owned.remove(self)
             self.transport._core.remove_receiver(self._number)
