@@ -26,6 +26,7 @@ const AUDIO_HISTORY: u16 = 128;
 impl Router {
     /// Does what the owner asks for. What it asks about a peer that is gone meanwhile is no error: the two crossed.
     pub fn handle_command(&mut self, now: Time, command: Command) {
+        self.fan_out_waiting(now);
         match command {
             Command::AddTransport { transport, security } => self.add_transport(now, transport, *security),
             Command::SetRemote { transport, remote } => self.set_remote(now, transport, &remote),

@@ -12,6 +12,9 @@ use crate::time::Time;
 impl Router {
     /// Takes a value from another worker.
     pub fn handle_crossing(&mut self, now: Time, from: u8, crossing: Crossing) {
+        if !matches!(crossing, Crossing::Packet { .. } | Crossing::Emptied(..) | Crossing::Datagram { .. }) {
+            self.fan_out_waiting(now);
+        }
         match crossing {
             Crossing::Packet { receiver, packet, parcel } => {
                 self.handle_foreign_packet(now, from, receiver, packet, parcel);
@@ -77,7 +80,7 @@ impl Router {
                     slot.copy_from_slice(bytes);
                 }
                 let reference = self.store.commit(narrow(feed), *packet, bytes.len());
-                self.fan_out_here(now, feed, reference);
+                self.fan_out_later(now, feed, reference);
             }
             None => self.drops.count(Drop::NoFollower),
         }

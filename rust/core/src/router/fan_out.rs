@@ -1,78 +1,111 @@
-//! One packet, many followers: who takes it, under which number, waits in whose queue.
+//! Few packets, many followers: who takes them, under which numbers, in whose queue they wait.
 
 use super::{Copy, Router, arm, narrow, source_of};
 use crate::crossing::Crossing;
 use crate::drop::Drop;
 use crate::event::Event;
-
 use crate::store::PacketRef;
 use crate::time::Time;
 use crate::transport::Queued;
 
+/// The most packets that wait for their followers: what a worker receives at once of a few busy tracks.
+pub(super) const MAX_WAITING: usize = 64;
+
 impl Router {
-    /// Hands a stored packet to the followers of this worker.
-    pub(super) fn fan_out_here(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
+    /// Keeps a stored packet for the followers of this worker, who take it at the end of the batch together with the others
+    /// of its frame.
+    ///
+    /// Follower by follower, not packet by packet: what is known of a follower spans a dozen cache lines, and so they are
+    /// fetched once for a frame.
+    pub(super) fn fan_out_later(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
         let Some(feed) = self.feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = self.store.find(reference) else { return };
-        if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
-            self.retarget(feed_index);
-        }
-        let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, timers, .. } = self;
-        let Some(feed) = feeds.get_mut(feed_index) else { return };
-        let Some((packet, ..)) = store.find(reference) else { return };
         if let Some(newest) = feed.newest.get_mut(usize::from(packet.encoding)) {
             *newest = packet.seq.max(*newest);
         }
-        let source = source_of(feed.id);
         if feed.senders.is_empty() && feed.workers == 0 {
-            drops.count(Drop::NoFollower);
+            self.drops.count(Drop::NoFollower);
         }
+        if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
+            self.fan_out_waiting(now);
+            self.retarget(feed_index);
+        }
+        self.waiting.push((narrow(feed_index), reference));
+        if self.waiting.len() >= MAX_WAITING {
+            self.fan_out_waiting(now);
+        }
+    }
+
+    /// Lets all followers take what waits for them. Must come before anything that changes what they take, or from where.
+    pub(super) fn fan_out_waiting(&mut self, now: Time) {
+        let mut waiting = core::mem::take(&mut self.waiting);
+        // In the order in which they came: a copy that moves from one track to another sees both.
+        for packets in waiting.chunk_by(|(one, _), (other, _)| one == other) {
+            if let Some(&(feed, _)) = packets.first() {
+                self.fan_out_here(now, feed as usize, packets);
+            }
+        }
+        waiting.clear();
+        self.waiting = waiting;
+    }
+
+    /// Hands packets of one track to each of its followers here.
+    fn fan_out_here(&mut self, now: Time, feed_index: usize, packets: &[(u32, PacketRef)]) {
+        let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, timers, .. } = self;
+        let Some(feed) = feeds.get_mut(feed_index) else { return };
+        let source = source_of(feed.id);
         let (mut wants, mut moved_on) = (0u8, None);
         for &index in &feed.senders {
             let Some(copy) = copies.get_mut(index as usize) else { continue };
             let Some(transport) = transports.get_mut(copy.transport) else { continue };
             let Some(sender) = &mut copy.sender else { continue };
             if !transport.is_connected() {
-                drops.count(Drop::NotConnected);
+                for _ in packets {
+                    drops.count(Drop::NotConnected);
+                }
                 continue;
             }
             *current = Some(copy.transport);
-            let taken = sender
-                .forward(now, source, packet, reference)
-                .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }));
-            match taken {
-                Ok(()) => {
-                    *forwarded += 1;
-                    if !transport.is_dirty {
-                        transport.is_dirty = true;
-                        dirty.push_back(narrow(copy.transport));
-                    }
-                    // The first packet of a stream wants a report at once: players line up by it.
-                    arm(transports, timers, copy.transport, sender.poll_timeout());
-                }
-                Err(reason) => {
-                    copy.dropped += 1;
-                    drops.count(reason);
-                    if reason == Drop::NoFollower {
-                        moved_on = Some(index as usize);
-                    }
-                    if matches!(reason, Drop::AwaitingKeyframe | Drop::OtherLayer)
-                        && copy.source == feed.id
-                        && let Some(encoding) = sender.wants_keyframe()
-                    {
-                        wants |= 1 << encoding.min(7);
+            let mut lacks_keyframe = false;
+            for &(_, reference) in packets {
+                let Some((packet, ..)) = store.find(reference) else { continue };
+                let taken = sender
+                    .forward(now, source, packet, reference)
+                    .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }));
+                match taken {
+                    Ok(()) => *forwarded += 1,
+                    Err(reason) => {
+                        copy.dropped += 1;
+                        drops.count(reason);
+                        lacks_keyframe |= matches!(reason, Drop::AwaitingKeyframe | Drop::OtherLayer);
+                        if reason == Drop::NoFollower {
+                            moved_on = Some(index as usize);
+                        }
                     }
                 }
+                if packet.descriptor.frame_start && sender.poll_layer_changed() {
+                    events.push_back(Event::LayerChanged { sender: copy.id, layer: sender.layer() });
+                }
             }
-            if packet.descriptor.frame_start && sender.poll_layer_changed() {
-                events.push_back(Event::LayerChanged { sender: copy.id, layer: sender.layer() });
+            if !transport.queue.is_empty() && !transport.is_dirty {
+                transport.is_dirty = true;
+                dirty.push_back(narrow(copy.transport));
             }
+            // Judged after the last of them: a keyframe that came with the others was waited for no longer.
+            if lacks_keyframe
+                && copy.source == feed.id
+                && let Some(encoding) = sender.wants_keyframe()
+            {
+                wants |= 1 << encoding.min(7);
+            }
+            // The first packet of a stream wants a report at once: players line up by it.
+            arm(transports, timers, copy.transport, sender.poll_timeout());
         }
         *current = None;
         if wants != 0 {
             self.request_keyframes(now, feed_index, wants);
         }
-        // One per packet: more of them go with the next.
+        // One per turn: more of them go with the next.
         if let Some(copy) = moved_on {
             self.drop_old_sources(copy);
         }

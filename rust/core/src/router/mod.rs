@@ -45,7 +45,7 @@ use crate::sctp::SctpEvent;
 use crate::send::{Sender, SourceId};
 use crate::srtp::Tagger;
 use crate::stats::Traffic;
-use crate::store::{MAX_PACKET, PacketStore};
+use crate::store::{MAX_PACKET, PacketRef, PacketStore};
 use crate::time::Time;
 use crate::transport::{Control, Transport};
 use crate::units::{Pt, SeqNo};
@@ -165,6 +165,8 @@ pub struct Router {
     store: PacketStore,
     tagger: Tagger,
     dirty: VecDeque<u32>,
+    /// Packets that followers here have not been handed yet, with the index of their feed.
+    waiting: Vec<(u32, PacketRef)>,
     /// Last words to peers that are gone.
     farewells: Control,
     timers: BinaryHeap<Reverse<(Time, u32)>>,
@@ -206,6 +208,7 @@ impl Router {
             store: PacketStore::new(config.limits.history_packets, MEAN_PACKET),
             tagger: Tagger::with_capacity(256),
             dirty: VecDeque::new(),
+            waiting: Vec::with_capacity(fan_out::MAX_WAITING),
             farewells: Control::default(),
             timers: BinaryHeap::new(),
             events: VecDeque::new(),

@@ -42,7 +42,12 @@ impl Router {
         if let Some(transport) = known.and_then(|index| self.transports.get_mut(index)) {
             transport.received.count(datagram.len());
         }
-        let handled = match (classify(datagram), known) {
+        let protocol = classify(datagram);
+        if protocol != Ok(Protocol::Rtp) {
+            self.fan_out_waiting(now);
+            self.current = known;
+        }
+        let handled = match (protocol, known) {
             (Err(reason), _) => Err(reason),
             (Ok(Protocol::Stun), _) => self.handle_stun(now, path, owner, datagram),
             (Ok(_), None) => Err(Drop::UnknownAddress),
@@ -141,7 +146,7 @@ impl Router {
     /// Hands one stored packet to everybody who follows its track.
     fn fan_out(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
         self.cross(feed_index, reference);
-        self.fan_out_here(now, feed_index, reference);
+        self.fan_out_later(now, feed_index, reference);
     }
 }
 

@@ -14,6 +14,7 @@ impl Router {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.fan_out_waiting(now);
         while let Some(&Reverse((at, number))) = self.timers.peek() {
             if !at.is_due(now) {
                 return;

@@ -27,7 +27,8 @@ const CARRIED: [ExtensionKind; 5] = [
 
 impl Router {
     /// Writes what waits into `slab`, as much as fits; call again until it stays empty.
-    pub fn poll_transmit(&mut self, _now: Time, slab: &mut SendSlab) {
+    pub fn poll_transmit(&mut self, now: Time, slab: &mut SendSlab) {
+        self.fan_out_waiting(now);
         while let Some((path, message)) = self.farewells.peek() {
             if !slab.has_room() {
                 return;

@@ -74,6 +74,24 @@ fn a_pause_holds_at_once_and_a_resumption_asks_for_a_keyframe() {
 }
 
 #[test]
+fn a_keyframe_that_came_in_the_same_batch_is_not_asked_for() {
+    let mut bench = Bench::new();
+    let mut publisher = bench.add(1);
+    let track = bench.publish(1, 1);
+    bench.frame(&mut publisher, 0, true);
+    bench.add(2);
+    bench.subscribe(2, track);
+    bench.at(1000);
+    assert_eq!(plis(&bench.heard(&mut publisher)).len(), 1);
+    bench.at(2000);
+    bench.drain();
+    bench.frame(&mut publisher, 0, false);
+    bench.frame(&mut publisher, 0, true);
+    assert!(plis(&bench.heard(&mut publisher)).is_empty());
+    assert_eq!(bench.router.snapshot(bench.now).forwarded, 1);
+}
+
+#[test]
 fn what_is_asked_for_again_comes_on_the_other_ssrc_within_bounds() {
     let (mut bench, mut publisher, mut follower, ..) = playing();
     bench.frame(&mut publisher, 0, false);
