@@ -13,6 +13,7 @@ from rtpcore.errors import (
     ParametersError,
     ProtocolError,
     RtpcoreError,
+    TokenError,
 )
 from rtpcore.events import (
     ChannelClosed,
@@ -50,6 +51,7 @@ __all__ = [
     "ReceiverEnded",
     "RtpcoreError",
     "Sender",
+    "TokenError",
     "Transport",
     "TransportChanged",
     "__version__",

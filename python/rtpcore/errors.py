@@ -8,7 +8,8 @@
     ├── BindError        (OSError)     a socket could not be bound
     ├── ClosedError                    the object was closed before this call
     ├── LimitError                     a bound on what one peer may cause was reached
-    └── ProtocolError                  text or bytes from a peer break the grammar they claim to follow
+    ├── ProtocolError                  text or bytes from a peer break the grammar they claim to follow
+    └── TokenError                     an access token proves nothing: forged, expired or not one at all
 
 Facts are attributes and the message is made from them, so that nobody has to take a message apart. All of them
 survive pickling. No message quotes what a peer sent: it may hold addresses and passwords.
@@ -24,6 +25,7 @@ __all__ = [
     "ParametersError",
     "ProtocolError",
     "RtpcoreError",
+    "TokenError",
 ]
 
 
@@ -166,3 +168,23 @@ class ProtocolError(RtpcoreError):
         """The place, then what was expected there."""
         where = "" if self.line is None else f"line {self.line}: "
         return f"{where}expected {self.expected}"
+
+
+class TokenError(RtpcoreError):
+    """An access token is refused.
+
+    Attributes:
+        reason: Why, for the body of a 401. Nothing of the token itself.
+
+    >>> str(TokenError("the token has expired"))
+    'the token has expired'
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Say why."""
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Why."""
+        return self.reason

@@ -20,6 +20,7 @@ from rtpcore import errors
         (errors.LimitError("transports", 7), errors.RtpcoreError, "more than 7 transports"),
         (errors.ProtocolError("a token", 3), errors.RtpcoreError, "line 3: expected a token"),
         (errors.ProtocolError("a token"), errors.RtpcoreError, "expected a token"),
+        (errors.TokenError("the token has expired"), errors.RtpcoreError, "the token has expired"),
     ],
 )
 def test_each_error_has_its_base_its_words_and_survives_pickling(

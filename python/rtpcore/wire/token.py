@@ -1,0 +1,483 @@
+"""Access tokens: JSON Web Tokens (RFC 7519) signed with HMAC-SHA-256, and what LiveKit writes into them.
+
+::
+
+    API key ──iss──▶ Keyring ──secret──▶ signature holds? ──▶ nbf ≤ now ≤ exp? ──▶ Claims
+
+Field names are LiveKit's: camel case in the token, snake case here. What a grant permits in a room is decided above;
+here is only what its absence or combination means.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import jwt
+from google.protobuf import json_format
+from jwt.algorithms import HMACAlgorithm
+
+from rtpcore.errors import ConfigError, TokenError
+from rtpcore.wire import text
+from rtpcore.wire.messages import ParticipantInfo, ParticipantPermission, RoomConfiguration, TrackSource
+
+__all__ = ["LEEWAY", "SHORTEST_SECRET", "Claims", "Keyring", "SipGrant", "VideoGrant"]
+
+LEEWAY = 60.0
+"""Seconds by which the clock of whoever made a token may differ from ours; LiveKit's value."""
+
+SHORTEST_SECRET = 32
+"""Bytes a secret must have: an HMAC key shorter than its hash can be guessed sooner (RFC 7518 §3.2)."""
+
+LONGEST_TOKEN = 1 << 20
+"""Letters a token may have: what Go's servers take as all headers together. A room's configuration fits."""
+
+WEBHOOK_LIFETIME = 300
+"""Seconds a signed webhook is good for; LiveKit's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoGrant:
+    """What a token permits in rooms. None means that the token does not say, which is not always no.
+
+    Attributes:
+        room_create: Create and delete rooms.
+        room_list: List rooms.
+        room_record: Start and stop recordings.
+        room_admin: Administer the room that `room` names.
+        room_join: Join that room.
+        room: A room's name.
+        destination_room: The room into which participants may be moved or forwarded.
+        can_publish: Publish tracks; None is yes.
+        can_subscribe: Receive tracks; None is yes.
+        can_publish_data: Send data; None is as `can_publish`.
+        can_publish_sources: Sources that may be published, by name; empty is every one.
+        can_update_own_metadata: Change one's own name, metadata and attributes; None is no.
+        ingress_admin: Administer ingresses.
+        hidden: Invisible to the others.
+        recorder: A recorder, in tokens older than the kind ``egress``.
+        agent: Register agent workers; also in the tokens of agents themselves.
+        can_subscribe_metrics: Receive the others' metrics; None is no.
+        can_manage_agent_session: Control an agent's session; None is no.
+    """
+
+    room_create: bool = False
+    room_list: bool = False
+    room_record: bool = False
+    room_admin: bool = False
+    room_join: bool = False
+    room: str = ""
+    destination_room: str = ""
+    can_publish: bool | None = None
+    can_subscribe: bool | None = None
+    can_publish_data: bool | None = None
+    can_publish_sources: tuple[str, ...] = ()
+    can_update_own_metadata: bool | None = None
+    ingress_admin: bool = False
+    hidden: bool = False
+    recorder: bool = False
+    agent: bool = False
+    can_subscribe_metrics: bool | None = None
+    can_manage_agent_session: bool | None = None
+
+    def may_publish(self, source: int | None = None) -> bool:
+        """Whether tracks may be published.
+
+        Args:
+            source: A `TrackSource`; None asks whether any may.
+
+        >>> grant = VideoGrant(can_publish_sources=("microphone",))
+        >>> grant.may_publish(), grant.may_publish(TrackSource.MICROPHONE), grant.may_publish(TrackSource.CAMERA)
+        (True, True, False)
+        """
+        if self.can_publish is False:
+            return False
+        return source is None or not self.can_publish_sources or _source_name(source) in self.can_publish_sources
+
+    @property
+    def may_subscribe(self) -> bool:
+        """Whether tracks may be received."""
+        return self.can_subscribe is not False
+
+    @property
+    def may_publish_data(self) -> bool:
+        """Whether data may be sent."""
+        return self.may_publish() if self.can_publish_data is None else self.can_publish_data
+
+    @property
+    def may_update_own_metadata(self) -> bool:
+        """Whether the participant may change its own name, metadata and attributes."""
+        return bool(self.can_update_own_metadata)
+
+    @property
+    def permission(self) -> ParticipantPermission:
+        """The same as participants are told it."""
+        return ParticipantPermission(
+            can_subscribe=self.may_subscribe,
+            can_publish=self.may_publish(),
+            can_publish_data=self.may_publish_data,
+            can_publish_sources=[name.upper() for name in self.can_publish_sources if name in _SOURCE_NAMES.values()],
+            hidden=self.hidden,
+            recorder=self.recorder,
+            can_update_metadata=self.may_update_own_metadata,
+            agent=self.agent,
+            can_subscribe_metrics=bool(self.can_subscribe_metrics),
+            can_manage_agent_session=bool(self.can_manage_agent_session),
+        )
+
+    def with_permission(self, permission: ParticipantPermission) -> VideoGrant:
+        """This grant after ``UpdateParticipant``; what makes a recorder or an agent does not change in mid call."""
+        return replace(
+            self,
+            can_subscribe=permission.can_subscribe,
+            can_publish=permission.can_publish,
+            can_publish_data=permission.can_publish_data,
+            can_publish_sources=tuple(map(_source_name, permission.can_publish_sources)),
+            hidden=permission.hidden,
+            can_update_own_metadata=permission.can_update_metadata,
+            can_subscribe_metrics=permission.can_subscribe_metrics,
+            can_manage_agent_session=permission.can_manage_agent_session,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SipGrant:
+    """What a token permits in telephony.
+
+    Attributes:
+        admin: Administer trunks and rules.
+        call: Make calls.
+    """
+
+    admin: bool = False
+    call: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says. Grants for LiveKit's cloud are not kept.
+
+    Attributes:
+        identity: Who the participant is; unique in its room.
+        name: What the others call it.
+        metadata: The application's.
+        attributes: The application's, by name.
+        kind: Lower case: ``standard``, ``ingress``, ``egress``, ``sip``, ``agent``, ``connector`` or ``bridge``.
+        kind_details: Lower case, such as ``cloud_agent``.
+        video: What it may do in rooms; None for nothing.
+        sip: What it may do in telephony; None for nothing.
+        sha256: Standard base64 of the hash of the body that this token signs; empty where it signs none.
+        room_config: How the room is to be, if this participant's joining creates it.
+        room_preset: The name of such a configuration on the server.
+        issuer: The API key that signed it.
+        expires_at: Unix seconds; no longer valid after.
+        not_before: Unix seconds; not yet valid before.
+    """
+
+    identity: str = ""
+    name: str = ""
+    metadata: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "standard"
+    kind_details: tuple[str, ...] = ()
+    video: VideoGrant | None = None
+    sip: SipGrant | None = None
+    sha256: str = ""
+    room_config: RoomConfiguration | None = None
+    room_preset: str = ""
+    issuer: str = ""
+    expires_at: float = 0.0
+    not_before: float = 0.0
+
+    @property
+    def participant_kind(self) -> int:
+        """The kind as a `ParticipantInfo.Kind`."""
+        return _KINDS.get(self.kind, ParticipantInfo.STANDARD)
+
+    @property
+    def is_dependent(self) -> bool:
+        """Whether this participant serves others: it is not counted, and keeps no room open."""
+        return self.kind in ("agent", "egress") or (
+            self.video is not None and (self.video.agent or self.video.recorder)
+        )
+
+
+class Keyring:
+    """API keys and their secrets: verifies tokens and makes them.
+
+    >>> keys = Keyring({"devkey": "secret"}, allow_short=True)
+    >>> token = keys.issue(Claims(identity="ada", video=VideoGrant(room_join=True, room="lab")), now=1000, ttl=600)
+    >>> claims = keys.verify(token, now=1000)
+    >>> claims.identity, claims.video.room, claims.issuer, claims.expires_at
+    ('ada', 'lab', 'devkey', 1600.0)
+    """
+
+    def __init__(self, keys: Mapping[str, str], allow_short: bool = False) -> None:
+        """Take keys in order of preference: the first signs what is not asked of another.
+
+        Args:
+            keys: Secret by API key.
+            allow_short: Take secrets that can be guessed, as ``--dev`` has one.
+
+        Raises:
+            ConfigError: There is no key, or a secret is empty or too short.
+        """
+        if not keys:
+            raise ConfigError("keys", "name at least one API key with its secret")
+        for key, secret in keys.items():
+            if not key or not secret:
+                raise ConfigError("keys", f"neither an API key nor its secret can be empty; see {key!r}")
+            if not allow_short and (size := len(secret.encode())) < SHORTEST_SECRET:
+                raise ConfigError(
+                    "keys",
+                    f"the secret of {key!r} has {size} bytes, and fewer than {SHORTEST_SECRET} can be guessed; make one"
+                    " with `openssl rand -base64 32` and give it to those who sign tokens, too",
+                )
+        self._secrets = {key: secret.encode() for key, secret in keys.items()}
+        # Registering this one algorithm and no other leaves nothing to confuse it with.
+        self._signatures = jwt.PyJWS(algorithms=[])
+        self._signatures.register_algorithm("HS256", _Hmac(HMACAlgorithm.SHA256))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The API keys, the one that signs first."""
+        return tuple(self._secrets)
+
+    def __repr__(self) -> str:
+        """The API keys without their secrets."""
+        return f"Keyring({', '.join(self._secrets)})"
+
+    def verify(self, token: str, now: float) -> Claims:
+        """Read a token that one of these keys signed.
+
+        Args:
+            token: As it came, without ``Bearer``.
+            now: Unix seconds.
+
+        Raises:
+            TokenError: It is none, is not signed by one of the keys with HS256, does not expire, or not at this time.
+        """
+        if len(token) > LONGEST_TOKEN:
+            raise TokenError("the token is too long")
+        try:
+            claimed = _read_payload(self._signatures.decode_complete(token, options={"verify_signature": False}))
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise TokenError("the token cannot be decoded") from None
+        issuer = claimed.get("iss")
+        secret = self._secrets.get(issuer) if isinstance(issuer, str) else None
+        if secret is None:
+            raise TokenError("the token names an API key that is not known here")
+        try:
+            proven = _read_payload(self._signatures.decode_complete(token, secret, algorithms=["HS256"]))
+        except jwt.InvalidAlgorithmError:
+            raise TokenError("the token is signed by another algorithm than HS256") from None
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise TokenError("the token's signature is wrong") from None
+        _check_times(proven, now)
+        return _read_claims(proven)
+
+    def issue(self, claims: Claims, *, now: float, ttl: float, key: str | None = None) -> str:
+        """Make a token.
+
+        Args:
+            claims: What it says; their issuer and times are not used.
+            now: Unix seconds.
+            ttl: Seconds for which it is valid.
+            key: The API key that signs; None for the first.
+
+        Raises:
+            ConfigError: There is no such key.
+        """
+        return self._sign({**_write_claims(claims), "nbf": int(now), "exp": int(now + ttl)}, key, "keys")
+
+    def sign_webhook(self, body: bytes, *, key: str, now: float) -> str:
+        """Make the ``Authorization`` of a webhook, which goes without ``Bearer``.
+
+        Args:
+            body: Exactly what will be sent.
+            key: The API key that signs, `webhook.api_key`.
+            now: Unix seconds; the signature is good for five minutes.
+
+        Raises:
+            ConfigError: There is no such key.
+        """
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        return self._sign(
+            {"sha256": digest, "nbf": int(now), "exp": int(now) + WEBHOOK_LIFETIME}, key, "webhook.api_key"
+        )
+
+    def _sign(self, payload: dict[str, Any], key: str | None, setting: str) -> str:
+        key = self.names[0] if key is None else key
+        if key not in self._secrets:
+            raise ConfigError(setting, f"{key!r} is not one of the API keys that have a secret")
+        body = json.dumps({"iss": key, **payload}, separators=(",", ":")).encode()
+        return self._signatures.encode(body, self._secrets[key], algorithm="HS256")
+
+
+class _Hmac(HMACAlgorithm):
+    """HMAC as PyJWT has it, without its opinions on secrets: `Keyring` has refused or allowed short ones."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """Take the secret as it is; PyJWT refuses what looks like an RSA key, lest algorithms be confused."""
+        return key.encode() if isinstance(key, str) else key
+
+    def check_key_length(self, key: bytes) -> str | None:
+        """Find any secret long enough; PyJWT would warn at every token."""
+        return None
+
+
+def _read_payload(token: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the JSON of a decoded token. Raises ValueError."""
+    return text.read_object(token["payload"])
+
+
+def _check_times(payload: Mapping[str, Any], now: float) -> None:
+    """Refuse what is too late or too early; a signature without an end would be good for ever."""
+    expires_at = _time(payload, "exp")
+    if expires_at is None:
+        raise TokenError("the token does not say when it expires")
+    if now - LEEWAY > expires_at:
+        raise TokenError("the token has expired")
+    for name in ("nbf", "iat"):
+        begins_at = _time(payload, name)
+        if begins_at is not None and now + LEEWAY < begins_at:
+            raise TokenError("the token is not valid yet; do the clocks agree?")
+
+
+def _time(payload: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 §2), if there is one."""
+    value = payload.get(name)
+    if value is None:
+        return None
+    # Past 2^53 a float is no longer exact, and no date is meant; infinity and NaN, which Python's JSON has, fail too.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1 << 53:
+        raise TokenError(f"the token's {name!r} is not a time")
+    return float(value)
+
+
+def _read_claims(payload: Mapping[str, Any]) -> Claims:
+    kind = _text(payload, "kind").lower()
+    return Claims(
+        # Before there was `sub`, LiveKit's libraries wrote the identity into `jti`.
+        identity=_text(payload, "sub") or _text(payload, "jti"),
+        name=_text(payload, "name"),
+        metadata=_text(payload, "metadata"),
+        attributes=_read_attributes(payload),
+        kind=kind if kind in _KINDS else "standard",
+        kind_details=tuple(detail.lower() for detail in _texts(payload, "kindDetails")),
+        video=_read_grant(payload, "video", VideoGrant),
+        sip=_read_grant(payload, "sip", SipGrant),
+        sha256=_text(payload, "sha256"),
+        room_config=_read_room_config(payload),
+        room_preset=_text(payload, "roomPreset"),
+        issuer=_text(payload, "iss"),
+        expires_at=_time(payload, "exp") or 0.0,
+        not_before=_time(payload, "nbf") or 0.0,
+    )
+
+
+def _write_claims(claims: Claims) -> dict[str, Any]:
+    """Leave out what says nothing, for tokens travel in URLs."""
+    payload: dict[str, Any] = {
+        "sub": claims.identity,
+        "name": claims.name,
+        "metadata": claims.metadata,
+        "attributes": dict(claims.attributes),
+        "kind": "" if claims.kind == "standard" else claims.kind,
+        "kindDetails": list(claims.kind_details),
+        "sha256": claims.sha256,
+        "roomPreset": claims.room_preset,
+    }
+    payload = {name: value for name, value in payload.items() if value}
+    if claims.video is not None:
+        payload["video"] = _write_grant(claims.video)
+    if claims.sip is not None:
+        payload["sip"] = _write_grant(claims.sip)
+    if claims.room_config is not None:
+        payload["roomConfig"] = json_format.MessageToDict(claims.room_config)
+    return payload
+
+
+def _read_grant(payload: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+    """Read a grant of dataclass `kind` by the types of its defaults; what it does not know is ignored."""
+    grant = payload.get(name)
+    if grant is None:
+        return None
+    if not isinstance(grant, dict):
+        raise TokenError(f"the token's {name!r} is not an object")
+    found: dict[str, Any] = {}
+    for member in fields(kind):
+        key = _camel(member.name)
+        if grant.get(key) is None:
+            continue
+        if member.default == "":
+            found[member.name] = _text(grant, key)
+        elif member.default == ():
+            found[member.name] = _texts(grant, key)
+        elif isinstance(grant[key], bool):
+            found[member.name] = grant[key]
+        else:
+            raise TokenError(f"the token's {key!r} is neither true nor false")
+    return kind(**found)
+
+
+def _write_grant(grant: VideoGrant | SipGrant) -> dict[str, Any]:
+    members = ((member, getattr(grant, member.name)) for member in fields(grant))
+    return {
+        _camel(member.name): list(value) if isinstance(value, tuple) else value
+        for member, value in members
+        if value != member.default
+    }
+
+
+def _read_attributes(payload: Mapping[str, Any]) -> dict[str, str]:
+    attributes = payload.get("attributes") or {}
+    if not isinstance(attributes, dict):
+        raise TokenError("the token's 'attributes' are not an object")
+    return {_string(key, "attributes"): _string(value, "attributes") for key, value in attributes.items()}
+
+
+def _read_room_config(payload: Mapping[str, Any]) -> RoomConfiguration | None:
+    config = payload.get("roomConfig")
+    if config is None:
+        return None
+    try:
+        return text.fill(RoomConfiguration(), config)
+    except ValueError:
+        raise TokenError("the token's 'roomConfig' is not a RoomConfiguration") from None
+
+
+def _text(payload: Mapping[str, Any], name: str) -> str:
+    value = payload.get(name)
+    return "" if value is None else _string(value, name)
+
+
+def _texts(payload: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = payload.get(name) or ()
+    if not isinstance(values, (list, tuple)):
+        raise TokenError(f"the token's {name!r} is not a list")
+    return tuple(_string(value, name) for value in values)
+
+
+def _string(value: object, name: str) -> str:
+    if not isinstance(value, str) or not text.is_unicode(value):
+        raise TokenError(f"the token's {name!r} is not text")
+    return value
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _source_name(source: int) -> str:
+    """The name of a `TrackSource` in tokens; empty for one that is not known."""
+    return _SOURCE_NAMES.get(source, "")
+
+
+_SOURCE_NAMES = {value: name.lower() for name, value in TrackSource.items()}
+_KINDS = {name.lower(): value for name, value in ParticipantInfo.Kind.items()}
