@@ -11,6 +11,8 @@
     ├── ProtocolError                  text or bytes from a peer break the grammar they claim to follow
     └── TokenError                     an access token proves nothing: forged, expired or not one at all
 
+`rtpcore.wire.twirp` has one more, for calls of the server API that fail.
+
 Facts are attributes and the message is made from them, so that nobody has to take a message apart. All of them
 survive pickling. No message quotes what a peer sent: it may hold addresses and passwords.
 """
