@@ -9,6 +9,7 @@
     ├── ClosedError                    the object was closed before this call
     ├── LimitError                     a bound on what one peer may cause was reached
     ├── ProtocolError                  text or bytes from a peer break the grammar they claim to follow
+    ├── JoinError                      somebody may not come in, with the HTTP status that says why
     └── TokenError                     an access token proves nothing: forged, expired or not one at all
 
 `rtpcore.wire.twirp` has one more, for calls of the server API that fail.
@@ -23,6 +24,7 @@ __all__ = [
     "BindError",
     "ClosedError",
     "ConfigError",
+    "JoinError",
     "LimitError",
     "ParametersError",
     "ProtocolError",
@@ -189,4 +191,26 @@ class TokenError(RtpcoreError):
 
     def __str__(self) -> str:
         """Why."""
+        return self.reason
+
+
+class JoinError(RtpcoreError):
+    """Somebody may not come in.
+
+    Attributes:
+        status: The HTTP status that clients understand.
+        reason: The text they are given.
+
+    >>> str(JoinError(503, "the room is full"))
+    'the room is full'
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        """Say why, in a client's words."""
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """The reason."""
         return self.reason

@@ -20,8 +20,10 @@ from aiohttp import web
 from rtpcore.config import Config, Listen
 from rtpcore.errors import RtpcoreError
 from rtpcore.forwarder import Forwarder
-from rtpcore.http import page, status, whip
+from rtpcore.host import Host
+from rtpcore.http import page, rtc, status, whip
 from rtpcore.node import Node
+from rtpcore.wire.token import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -58,6 +60,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="ADDRESS",
         help="address that peers are told instead, such as that of a NAT; one per IP family",
     )
+    parser.add_argument(
+        "--dev", action="store_true", help="let LiveKit clients in by the key 'devkey' with the secret 'secret'"
+    )
     parser.add_argument("--workers", type=int, default=None, help="threads that forward (default: one per core)")
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="(default: %(default)s)"
@@ -79,26 +84,28 @@ def configure(arguments: argparse.Namespace) -> Config:
     )
 
 
-def application(config: Config) -> web.Application:
-    """An aiohttp application that runs a forwarder while it runs itself."""
+def application(config: Config, keyring: Keyring | None = None) -> web.Application:
+    """An aiohttp application that runs a forwarder while it runs itself; with keys, LiveKit's clients may join."""
 
     async def run(app: web.Application) -> AsyncIterator[None]:
         async with Forwarder(config) as forwarder:
             app[whip.NODE] = Node(forwarder)
             task = asyncio.create_task(app[whip.NODE].run())
-            yield
+            async with Host(forwarder, keyring or Keyring({})) as app[rtc.HOST]:
+                yield
         # The forwarder's events end when it closes, and the task with them.
         await task
 
     app = web.Application(client_max_size=512 * 1024)
     app.cleanup_ctx.append(run)
-    app.add_routes([*page.routes(), *status.routes(), *whip.routes()])
+    app.add_routes([*page.routes(), *status.routes(), *whip.routes(), *(rtc.routes() if keyring is not None else ())])
     return app
 
 
 async def serve(arguments: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM. Raises RtpcoreError or OSError where it cannot start."""
-    runner = web.AppRunner(application(configure(arguments)), access_log=None)
+    keyring = Keyring({"devkey": "secret"}, allow_short=True) if arguments.dev else None
+    runner = web.AppRunner(application(configure(arguments), keyring), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, arguments.host, arguments.port).start()

@@ -1,0 +1,278 @@
+"""One peer connection of a client: what was negotiated on it, and the transport that carries it.
+
+Both kinds that a LiveKit client has go through here: where the client offers (its publications, and with a single
+connection its subscriptions too, in the sections that it made for them), and where we do (the subscriptions of a client
+with two).
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rtpcore import sdp
+from rtpcore.errors import ParametersError
+from rtpcore.parameters import Candidate, Codec, Kind, SenderParameters, TrackParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtpcore.events import Layer
+    from rtpcore.forwarder import Receiver, Sender, Transport
+
+__all__ = ["Answered", "Connection", "Copy"]
+
+
+@dataclass(eq=False, slots=True)
+class Copy:
+    """A track that this connection's peer is to get.
+
+    Attributes:
+        sid: The track's name, which is also its name in SDP.
+        receiver: Where it comes from.
+        stream_id: Its media stream in SDP.
+        layer: The most that is wanted.
+        is_paused: Nothing is wanted now.
+        mid: Its media section, once it has one.
+        sender: Its way out, once the peer agreed.
+    """
+
+    sid: str
+    receiver: Receiver
+    stream_id: str
+    layer: Layer
+    is_paused: bool = False
+    mid: str | None = None
+    ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
+    rtx_ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
+    sender: Sender | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """``audio`` or ``video``."""
+        return self.receiver.track.kind
+
+    def steer(self) -> None:
+        """Pass layer and pause on to the sender, if there is one."""
+        if self.sender is None:
+            return
+        self.sender.prefer(self.layer)
+        if self.is_paused:
+            self.sender.pause()
+        else:
+            self.sender.resume()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of a peer's offer.
+
+    Attributes:
+        text: Our answer.
+        begun: Tracks that the peer will send from now on.
+        ended: Those that it sends no longer.
+    """
+
+    text: str
+    begun: tuple[Receiver, ...]
+    ended: tuple[Receiver, ...]
+
+
+class Connection:
+    """One peer connection, from its first description to its close."""
+
+    def __init__(self, expect: Callable[[], Transport]) -> None:
+        """Make nothing yet; `expect` makes the transport with the first description."""
+        self._expect = expect
+        self._transport: Transport | None = None
+        self._negotiation = sdp.Negotiation()
+        self._early: list[Candidate] = []
+        self._receivers: dict[str | None, Receiver] = {}
+        self.copies: dict[str, Copy] = {}
+
+    @property
+    def transport(self) -> Transport:
+        """The transport; made when it is first asked for. Raises LimitError where the forwarder is full."""
+        if self._transport is None:
+            self._transport = self._expect()
+        return self._transport
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a transport."""
+        return self._transport is not None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether an offer of ours waits for its answer."""
+        return self._negotiation.is_pending
+
+    def is_carried_by(self, transport: Transport) -> bool:
+        """Whether this is the connection's transport."""
+        return self._transport is transport
+
+    @property
+    def receivers(self) -> tuple[Receiver, ...]:
+        """The peer's tracks."""
+        return tuple(self._receivers.values())
+
+    def answer(self, text: str) -> Answered:
+        """Take the peer's offer. Copies that have no section yet get one of those in which the peer can receive.
+
+        Raises:
+            ProtocolError: The text is not SDP.
+            ParametersError: The offer cannot be served.
+            LimitError: The forwarder is full.
+        """
+        offer = sdp.parse(text)
+        transport = self.transport
+        if self._negotiation.is_restart(offer):
+            transport.restart_ice()
+        chosen = self._place(offer.wanted)
+        answer = self._negotiation.answer(offer, transport.local, senders=chosen)
+        begun, ended = self._settle()
+        return Answered(str(answer), begun, ended)
+
+    def offer(self) -> str:
+        """Offer the copies as they are now. A pending offer is replaced."""
+        senders = []
+        for copy in self.copies.values():
+            kind = copy.receiver.track.kind
+            if copy.mid is None:
+                copy.mid = self._negotiation.mid(kind)
+            senders.append(_parameters(copy, self._negotiation.codecs_for(copy.receiver.track.codecs)))
+        return str(self._negotiation.offer(self.transport.local, senders=senders))
+
+    def apply(self, text: str) -> tuple[str, ...]:
+        """Take the peer's answer; give the sids of the copies that it cannot take.
+
+        Raises:
+            ProtocolError: The text is not SDP.
+            ParametersError: No offer is pending, or the answer does not fit it.
+        """
+        self._negotiation.apply(sdp.parse(text))
+        self._settle()
+        refused = tuple(copy.sid for copy in self.copies.values() if copy.mid is not None and copy.sender is None)
+        return refused
+
+    def add_candidate(self, text: str) -> None:
+        """Take a candidate of the peer, before or after its description. Raises ProtocolError."""
+        if not text:
+            return
+        candidate = Candidate.from_string(text)
+        if self._transport is not None and self._negotiation.agreement is not None:
+            self._transport.add_candidate(candidate)
+        elif len(self._early) < _MAX_EARLY:
+            self._early.append(candidate)
+
+    def rollback(self) -> None:
+        """Take a pending offer back, since its answer will not come."""
+        self._negotiation.rollback()
+
+    def restart_ice(self) -> None:
+        """Use new credentials with the next offer."""
+        self.transport.restart_ice()
+
+    def drop(self, sid: str) -> Copy | None:
+        """Send a copy no longer; its section is free with the next description."""
+        copy = self.copies.pop(sid, None)
+        if copy is not None and copy.sender is not None:
+            copy.sender.close()
+        return copy
+
+    def unplaced(self) -> dict[str, int]:
+        """By kind, how many copies have no media section."""
+        counts = {"audio": 0, "video": 0}
+        for copy in self.copies.values():
+            if copy.mid is None:
+                counts[copy.kind] += 1
+        return counts
+
+    def mids(self) -> dict[str, str]:
+        """By mid, the sid of the copy in that section."""
+        return {copy.mid: copy.sid for copy in self.copies.values() if copy.mid is not None}
+
+    def close(self) -> None:
+        """End the transport with all that is on it."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _place(self, wanted: tuple[TrackParameters, ...]) -> list[SenderParameters]:
+        """Keep copies in their sections, give free ones to those without; a section that is gone frees its copy."""
+        sections = {section.mid: section for section in wanted}
+        chosen = []
+        for copy in self.copies.values():
+            if copy.mid is not None and copy.mid not in sections:
+                copy.mid = None
+                if copy.sender is not None:
+                    copy.sender.close()
+                    copy.sender = None
+        taken = {copy.mid for copy in self.copies.values()}
+        for copy in self.copies.values():
+            free = (s for s in sections.values() if s.mid not in taken and s.kind == copy.kind and _common(copy, s))
+            section = sections[copy.mid] if copy.mid is not None else next(free, None)
+            if section is None:
+                continue
+            copy.mid = section.mid
+            taken.add(section.mid)
+            chosen.append(_parameters(copy, _common(copy, section)))
+        return chosen
+
+    def _settle(self) -> tuple[tuple[Receiver, ...], tuple[Receiver, ...]]:
+        """Make the transport do what was agreed; give the tracks that began and ended."""
+        agreed = self._negotiation.agreement
+        if agreed is None:
+            raise ParametersError("nothing was negotiated yet")
+        transport = self.transport
+        transport.set_remote(agreed.transport)
+        while self._early:
+            transport.add_candidate(self._early.pop(0))
+        tracks = {track.mid: track for track in agreed.tracks}
+        ended = []
+        for mid, receiver in list(self._receivers.items()):
+            track = tracks.get(mid)
+            if track is None or _is_other(track, receiver.track):
+                receiver.close()
+                ended.append(self._receivers.pop(mid))
+        begun = []
+        for mid, track in tracks.items():
+            if mid not in self._receivers:
+                self._receivers[mid] = transport.add_receiver(track)
+                begun.append(self._receivers[mid])
+        by_mid = {copy.mid: copy for copy in self.copies.values() if copy.mid is not None}
+        for parameters in agreed.senders:
+            copy = by_mid.get(parameters.mid or "")
+            if copy is not None and copy.sender is None:
+                copy.sender = transport.add_sender(copy.receiver, parameters)
+                copy.steer()
+        return tuple(begun), tuple(ended)
+
+
+_MAX_EARLY = 64
+"""Candidates that may come before their description."""
+
+
+def _parameters(copy: Copy, codecs: tuple[Codec, ...]) -> SenderParameters:
+    has_rtx = any(codec.rtx is not None for codec in codecs)
+    return SenderParameters(
+        mid=copy.mid,
+        kind=copy.kind,
+        codecs=codecs,
+        ssrc=copy.ssrc,
+        rtx_ssrc=copy.rtx_ssrc if has_rtx else None,
+        stream_id=copy.stream_id,
+        track_id=copy.sid,
+        cname=copy.stream_id,
+    )
+
+
+def _common(copy: Copy, section: TrackParameters) -> tuple[Codec, ...]:
+    """The section's codecs that the track may come in."""
+    ours = copy.receiver.track.codecs
+    return tuple(codec for codec in section.codecs if any(sdp.is_same_format(codec, other) for other in ours))
+
+
+def _is_other(now: TrackParameters, before: TrackParameters) -> bool:
+    """Whether a section has another track than before."""
+    return (now.track_id, now.encodings) != (before.track_id, before.encodings)

@@ -1,0 +1,398 @@
+"""Rooms for LiveKit clients on one forwarder: the place where a room's effects happen.
+
+::
+
+    request ──▶ Session ──▶ Room ──▶ effects ──▶ Host.perform ──▶ other sessions, transports, senders
+                                                     ▲
+                  forwarder's events ────────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
+from rtpcore.events import EncodingStarted, ReceiverEnded, TransportChanged
+from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe
+from rtpcore.room.participant import permission_of
+from rtpcore.session import Session
+from rtpcore.wire import ids
+from rtpcore.wire.messages import (
+    ClientConfiguration,
+    Codec,
+    DisconnectReason,
+    LeaveRequest,
+    ParticipantInfo,
+    ServerInfo,
+    SignalRequest,
+    SignalResponse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from rtpcore.forwarder import Forwarder, Transport
+    from rtpcore.room import Effect
+    from rtpcore.wire.join import JoinParameters
+    from rtpcore.wire.token import Claims, Keyring
+
+__all__ = ["Host"]
+
+logger = logging.getLogger("rtpcore.host")
+
+PROTOCOL = 16
+"""The version of LiveKit's protocol that is spoken."""
+
+VERSION = "1.13.11"
+"""The LiveKit server whose behaviour this is; clients choose what they may ask by it."""
+
+_PING_INTERVAL, _PING_TIMEOUT = 5, 15
+_JOIN_PATIENCE_MS = 60_000
+_TOKEN_INTERVAL_MS = 300_000
+_GRACE_MS = 5000
+"""How long a client whose peer connection is gone may take to say goodbye."""
+_MAX_ROOMS = 10_000
+_PUBLISH_CODECS = ("video/VP8", "video/H264", "video/VP9", "video/AV1", "audio/opus", "audio/red")
+
+
+class Host:
+    """Every room of this server, every client in them."""
+
+    def __init__(self, forwarder: Forwarder, keyring: Keyring, *, region: str = "") -> None:
+        """Keep rooms on ``forwarder``, which the caller opens and closes; ``keyring`` signs refreshed tokens."""
+        self.forwarder = forwarder
+        self.keyring = keyring
+        self.rooms: dict[str, Room] = {}
+        self.sessions: dict[str, Session] = {}
+        self.on_event: list[Callable[[Room, Happened], None]] = []
+        self.node_id = ids.node_id(ids.secret)
+        self._region = region
+        self._by_transport: dict[str, Session] = {}
+        self._claims: dict[str, Claims] = {}
+        self._token_at_ms: dict[str, int] = {}
+        self._lost_at_ms: dict[str, int] = {}
+        self._trailer = secrets.token_bytes(16)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Follow the forwarder's events from now on."""
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Send everybody away."""
+        for room in list(self.rooms.values()):
+            self.perform(room, room.close(DisconnectReason.SERVER_SHUTDOWN, _now_ms()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    ##### Clients
+
+    def join(self, claims: Claims, parameters: JoinParameters) -> Session:
+        """Take a client in. Its first messages wait in the session's outbox.
+
+        Raises:
+            JoinError: With the HTTP status that says why not.
+        """
+        now_ms = _now_ms()
+        participant = self.check_join(claims, parameters)
+        room = self.ensure_room(_room_of(claims))
+        before = room.participants.get(participant.identity)
+        if before is not None:
+            self.perform(room, room.remove(before, DisconnectReason.DUPLICATE_IDENTITY, now_ms))
+        session = Session(
+            participant,
+            room,
+            parameters,
+            expect=lambda: self._expect(session),
+            letters=ids.secret,
+        )
+        self.sessions[participant.sid] = session
+        self._claims[participant.sid] = claims
+        effects = room.join(participant)
+        session.send(self._joined(session))
+        self._refresh(session, now_ms)
+        session.begin()
+        self.perform(room, effects)
+        for request in _early_requests(parameters):
+            self.handle(session, request)
+        return session
+
+    def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
+        """Who would join, if it may. Raises JoinError with the HTTP status that says why not."""
+        participant = _participant(claims, parameters, _now_ms())
+        room = self.rooms.get(_room_of(claims))
+        is_new = room is not None and participant.identity not in room.participants
+        if room is not None and room.is_full and is_new and not participant.is_dependent:
+            raise JoinError(503, "the room is full")
+        if room is None and len(self.rooms) >= _MAX_ROOMS:
+            raise JoinError(503, "the server has no room for another room")
+        return participant
+
+    def resume(self, claims: Claims, parameters: JoinParameters) -> Session | None:
+        """Give a client that lost its socket its session back; None where it has none any more."""
+        room = self.rooms.get(claims.video.room) if claims.video is not None else None
+        participant = room.participants.get(claims.identity) if room is not None else None
+        session = self.sessions.get(participant.sid) if participant is not None else None
+        if room is None or participant is None or session is None or session.is_over:
+            return None
+        if parameters.participant_sid not in ("", participant.sid):
+            return None
+        response = SignalResponse()
+        response.reconnect.client_configuration.CopyFrom(ClientConfiguration())
+        response.reconnect.server_info.CopyFrom(self._server_info())
+        session.resume(response)
+        update = SignalResponse()
+        update.update.participants.extend([*room.visible_to(participant), participant.info()])
+        session.send(update)
+        about = SignalResponse()
+        about.room_update.room.CopyFrom(room.info())
+        session.send(about)
+        self._refresh(session, _now_ms())
+        session.negotiate()
+        return session
+
+    def handle(self, session: Session, request: SignalRequest) -> None:
+        """Do what a client asks. What cannot be done costs that client its session, which it may begin anew."""
+        if session.is_over:
+            return
+        try:
+            effects = session.handle(request, _now_ms())
+        except (ProtocolError, ParametersError, LimitError) as error:
+            logger.warning("a client of room %s is asked to reconnect: %s", session.room.sid, error)
+            self._restart(session, DisconnectReason.STATE_MISMATCH)
+            return
+        self.perform(session.room, effects)
+        session.negotiate()
+
+    def detach(self, session: Session) -> None:
+        """A client's socket is gone. Whoever was connected may come back; others have left."""
+        session.detach()
+        participant = session.participant
+        is_lost = participant.sid in self._lost_at_ms
+        if session.is_over or is_lost or participant.state != ParticipantInfo.State.ACTIVE:
+            self._leave(session, DisconnectReason.SIGNAL_CLOSE)
+
+    ##### Rooms
+
+    def ensure_room(self, name: str) -> Room:
+        """The room with this name, made where there is none. Raises JoinError."""
+        room = self.rooms.get(name)
+        if room is None:
+            if len(self.rooms) >= _MAX_ROOMS:
+                raise JoinError(503, "the server has no room for another room")
+            room = self.rooms[name] = Room(name, ids.room_sid(ids.secret), _now_ms())
+        return room
+
+    def perform(self, room: Room, effects: Iterable[Effect]) -> None:
+        """Carry out what a room asks for, in order, then negotiate where something has changed."""
+        touched: dict[str, Session] = {}
+        for effect in effects:
+            match effect:
+                case Tell(to, message):
+                    session = self.sessions.get(to.sid)
+                    if session is not None:
+                        session.send(message)
+                case Subscribe(subscription):
+                    session = self.sessions.get(subscription.subscriber.sid)
+                    source = self.sessions.get(subscription.track.publisher.sid)
+                    receiver = None if source is None else source.receiver_of(subscription.track)
+                    if session is not None and receiver is not None:
+                        session.subscribe(subscription, receiver)
+                        touched[session.participant.sid] = session
+                case Unsubscribe(subscription):
+                    session = self.sessions.get(subscription.subscriber.sid)
+                    if session is not None:
+                        session.unsubscribe(subscription)
+                        touched[session.participant.sid] = session
+                case Adjust(subscription):
+                    session = self.sessions.get(subscription.subscriber.sid)
+                    if session is not None:
+                        session.adjust(subscription)
+                case Removed(participant, reason):
+                    self._forget(participant, reason)
+                case Happened():
+                    for listener in self.on_event:
+                        listener(room, effect)
+        for session in touched.values():
+            session.negotiate()
+
+    def _forget(self, participant: Participant, reason: int) -> None:
+        session = self.sessions.pop(participant.sid, None)
+        self._claims.pop(participant.sid, None)
+        self._token_at_ms.pop(participant.sid, None)
+        self._lost_at_ms.pop(participant.sid, None)
+        if session is None:
+            return
+        logger.info("participant %s left room %s (%s)", participant.sid, session.room.sid, _reason(reason))
+        session.is_over = True
+        session.wake()
+        session.close()
+        self._by_transport = {key: one for key, one in self._by_transport.items() if one is not session}
+
+    ##### The forwarder
+
+    def _expect(self, session: Session) -> Transport:
+        transport = self.forwarder.add_transport()
+        self._by_transport[transport.id] = session
+        return transport
+
+    async def _follow(self) -> None:
+        async for event in self.forwarder.events(capacity=65_536):
+            match event:
+                case TransportChanged(transport, state, reason):
+                    session = self._by_transport.get(transport.id)
+                    if session is not None:
+                        self._changed(session, transport, state, reason)
+                case EncodingStarted(receiver, _):
+                    session = self._by_transport.get(receiver.transport.id)
+                    if session is not None:
+                        self.perform(session.room, session.started(receiver))
+                case ReceiverEnded() | _:
+                    pass
+
+    def _changed(self, session: Session, transport: Transport, state: str, reason: str) -> None:
+        logger.info("transport %s of participant %s is %s (%s)", transport.id, session.participant.sid, state, reason)
+        if state == "connected" and session.primary.is_carried_by(transport):
+            self.perform(session.room, session.room.activate(session.participant))
+        elif state in ("failed", "closed") and reason != "closed_by_owner":
+            self._by_transport.pop(transport.id, None)
+            # A client that leaves closes its connections too, and its goodbye may come after.
+            self._lost_at_ms.setdefault(session.participant.sid, _now_ms())
+            if not session.is_attached:
+                self._leave(session, DisconnectReason.SIGNAL_CLOSE)
+
+    def _restart(self, session: Session, reason: DisconnectReason) -> None:
+        """Let a client begin anew: what its session was is lost."""
+        message = SignalResponse()
+        message.leave.reason, message.leave.can_reconnect = reason, True
+        message.leave.action = LeaveRequest.Action.RECONNECT
+        session.send(message)
+        self._leave(session, reason)
+
+    def _leave(self, session: Session, reason: DisconnectReason) -> None:
+        self.perform(session.room, session.room.leave(session.participant, reason, _now_ms()))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.check(_now_ms())
+
+    def check(self, now_ms: int) -> None:
+        """Do what time alone brings: rooms end, clients that never connected go, tokens are renewed."""
+        for session in list(self.sessions.values()):
+            participant = session.participant
+            is_late = now_ms - participant.joined_at_ms > _JOIN_PATIENCE_MS
+            if is_late and participant.state == ParticipantInfo.State.JOINED:
+                self.perform(session.room, session.room.remove(participant, DisconnectReason.JOIN_FAILURE, now_ms))
+            elif now_ms - self._lost_at_ms.get(participant.sid, now_ms) >= _GRACE_MS:
+                self._restart(session, DisconnectReason.CONNECTION_TIMEOUT)
+            elif now_ms - self._token_at_ms.get(participant.sid, now_ms) >= _TOKEN_INTERVAL_MS:
+                self._refresh(session, now_ms)
+        for room in [room for room in self.rooms.values() if room.is_over(now_ms)]:
+            self.perform(room, room.close(DisconnectReason.ROOM_CLOSED, now_ms))
+            self.rooms.pop(room.name, None)
+
+    ##### What clients are told
+
+    def _joined(self, session: Session) -> SignalResponse:
+        participant, room = session.participant, session.room
+        response = SignalResponse()
+        join = response.join
+        join.room.CopyFrom(room.info())
+        join.participant.CopyFrom(participant.info())
+        join.other_participants.extend(room.visible_to(participant))
+        join.server_version, join.server_region = VERSION, self._region
+        join.subscriber_primary = not session.parameters.is_single and participant.permission.can_subscribe
+        join.ping_interval, join.ping_timeout = _PING_INTERVAL, _PING_TIMEOUT
+        join.server_info.CopyFrom(self._server_info())
+        join.client_configuration.CopyFrom(ClientConfiguration())
+        join.sif_trailer = self._trailer
+        join.enabled_publish_codecs.extend(Codec(mime=mime) for mime in _PUBLISH_CODECS)
+        join.fast_publish = participant.permission.can_publish
+        return response
+
+    def _server_info(self) -> ServerInfo:
+        return ServerInfo(
+            edition=ServerInfo.Edition.Standard,
+            version=VERSION,
+            protocol=PROTOCOL,
+            region=self._region,
+            node_id=self.node_id,
+            agent_protocol=1,
+        )
+
+    def _refresh(self, session: Session, now_ms: int) -> None:
+        """Send a token that says what the participant now is and may do."""
+        participant = session.participant
+        claims = self._claims[participant.sid]
+        if claims.video is None:
+            return
+        now = now_ms / 1000
+        current = replace(
+            claims, name=participant.name, metadata=participant.metadata, attributes=dict(participant.attributes)
+        )
+        token = self.keyring.issue(current, now=now, ttl=max(600, claims.expires_at - now))
+        self._token_at_ms[participant.sid] = now_ms
+        session.send(SignalResponse(refresh_token=token))
+
+
+def _room_of(claims: Claims) -> str:
+    return "" if claims.video is None else claims.video.room
+
+
+def _participant(claims: Claims, parameters: JoinParameters, now_ms: int) -> Participant:
+    grant = claims.video
+    if grant is None or not grant.room_join:
+        raise JoinError(401, "permissions denied")
+    if not grant.room or len(grant.room) > 256:
+        raise JoinError(400, "a room name of 1 to 256 characters is needed")
+    identity = claims.identity
+    if not identity or len(identity) > 256:
+        raise JoinError(400, "an identity of 1 to 256 characters is needed")
+    if parameters.publish_suffix:
+        identity = f"{identity}#{parameters.publish_suffix}"
+    permission = permission_of(grant)
+    if (parameters.metadata or parameters.attributes) and not permission.can_update_metadata:
+        raise JoinError(401, "the token does not grant canUpdateOwnMetadata")
+    return Participant(
+        sid=ids.participant_sid(ids.secret),
+        identity=identity,
+        joined_at_ms=now_ms,
+        name=claims.name,
+        metadata=parameters.metadata or claims.metadata,
+        attributes={**claims.attributes, **parameters.attributes},
+        kind=getattr(ParticipantInfo.Kind, claims.kind.upper() or "STANDARD", ParticipantInfo.Kind.STANDARD),
+        permission=permission,
+        client=parameters.client,
+        is_dependent=claims.is_dependent,
+        auto_subscribe=parameters.auto_subscribe and not parameters.publish_suffix,
+        adaptive_stream=parameters.adaptive_stream,
+    )
+
+
+def _early_requests(parameters: JoinParameters) -> list[SignalRequest]:
+    """What a client sent along with its wish to join, as the messages it would have sent after."""
+    requests = [SignalRequest(add_track=request) for request in parameters.add_tracks]
+    if parameters.publisher_offer is not None and parameters.publisher_offer.sdp:
+        requests.append(SignalRequest(offer=parameters.publisher_offer))
+    return requests
+
+
+def _reason(number: int) -> str:
+    return DisconnectReason.Name(number)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

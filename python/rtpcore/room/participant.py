@@ -1,0 +1,123 @@
+"""One participant of a room, as others see it and as it may act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rtpcore.wire.messages import ClientInfo, ParticipantInfo, ParticipantPermission, TrackSource
+
+if TYPE_CHECKING:
+    from rtpcore.room.track import Subscription, Track
+    from rtpcore.wire.token import VideoGrant
+
+__all__ = ["Participant", "permission_of"]
+
+
+@dataclass(eq=False, slots=True)
+class Participant:
+    """Somebody in a room.
+
+    Attributes:
+        joined_at_ms: Unix time.
+        permission: What it may do; by its token, later by the server API.
+        client: Its SDK; peers choose protocols by it.
+        is_dependent: Agents and recorders: neither counted nor reason to keep a room open.
+        auto_subscribe: Gets every track unless it says otherwise.
+        adaptive_stream: Says what it shows, and gets the smallest layer until then.
+        pending: Tracks announced, without media yet, oldest first.
+        tracks: Tracks with media, by sid.
+        subscriptions: By the track's sid.
+        granted: By subscriber sid or identity, the track sids it may take, None for all; None lets everybody.
+    """
+
+    sid: str
+    identity: str
+    joined_at_ms: int
+    name: str = ""
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    kind: ParticipantInfo.Kind = ParticipantInfo.Kind.STANDARD
+    permission: ParticipantPermission = field(default_factory=ParticipantPermission)
+    client: ClientInfo = field(default_factory=ClientInfo)
+    is_dependent: bool = False
+    auto_subscribe: bool = True
+    adaptive_stream: bool = False
+    state: ParticipantInfo.State = ParticipantInfo.State.JOINING
+    version: int = 0
+    disconnect_reason: int = 0
+    pending: list[Track] = field(default_factory=list)
+    tracks: dict[str, Track] = field(default_factory=dict)
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    granted: dict[str, frozenset[str] | None] | None = None
+
+    @property
+    def is_hidden(self) -> bool:
+        """Nobody is told of it."""
+        return self.permission.hidden
+
+    def info(self) -> ParticipantInfo:
+        """What others are told."""
+        info = ParticipantInfo(
+            sid=self.sid,
+            identity=self.identity,
+            name=self.name,
+            state=self.state,
+            metadata=self.metadata,
+            attributes=self.attributes,
+            joined_at=self.joined_at_ms // 1000,
+            joined_at_ms=self.joined_at_ms,
+            version=self.version,
+            permission=self.permission,
+            is_publisher=bool(self.tracks),
+            kind=self.kind,
+            client_protocol=self.client.client_protocol,
+            capabilities=self.client.capabilities,
+            tracks=[track.info for track in self.tracks.values()],
+        )
+        info.disconnect_reason = self.disconnect_reason  # type: ignore[assignment]
+        return info
+
+    def may_publish(self, source: TrackSource) -> bool:
+        """Whether it may publish from this source."""
+        if not self.permission.can_publish:
+            return False
+        return not self.permission.can_publish_sources or source in self.permission.can_publish_sources
+
+    def lets(self, subscriber: Participant, track_sid: str) -> bool:
+        """Whether its subscription permission lets `subscriber` have a track."""
+        if self.granted is None:
+            return True
+        for name in (subscriber.sid, subscriber.identity):
+            if name in self.granted:
+                allowed = self.granted[name]
+                return allowed is None or track_sid in allowed
+        return False
+
+    def find(self, track_sid: str) -> Track | None:
+        """Its track with this sid, published or pending."""
+        return self.tracks.get(track_sid) or next((one for one in self.pending if one.sid == track_sid), None)
+
+
+def permission_of(grant: VideoGrant) -> ParticipantPermission:
+    """What a token's grant lets its bearer do in a room."""
+    return ParticipantPermission(
+        can_subscribe=grant.may_subscribe,
+        can_publish=grant.may_publish(),
+        can_publish_data=grant.may_publish_data,
+        can_publish_sources=[_SOURCES[name] for name in grant.can_publish_sources if name in _SOURCES],
+        hidden=grant.hidden,
+        recorder=grant.recorder,
+        can_update_metadata=grant.may_update_own_metadata,
+        agent=grant.agent,
+        can_subscribe_metrics=bool(grant.can_subscribe_metrics),
+        can_manage_agent_session=bool(grant.can_manage_agent_session),
+    )
+
+
+_SOURCES = {
+    "camera": TrackSource.CAMERA,
+    "microphone": TrackSource.MICROPHONE,
+    "screen_share": TrackSource.SCREEN_SHARE,
+    "screen_share_audio": TrackSource.SCREEN_SHARE_AUDIO,
+}

@@ -1,0 +1,270 @@
+"""The room itself: every change goes through here and comes out as effects.
+
+::
+
+    AddTrack ──▶ pending ──media──▶ published ──▶ others are told ──▶ subscriptions ──▶ copies are sent
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rtpcore.room import publishing, subscribing
+from rtpcore.room.effects import Effect, Happened, Removed, Tell
+from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
+from rtpcore.wire.messages import Room as RoomInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rtpcore.room.participant import Participant
+    from rtpcore.room.track import Track
+    from rtpcore.wire.messages import (
+        AddTrackRequest,
+        ParticipantPermission,
+        SubscriptionPermission,
+        UpdateSubscription,
+        UpdateTrackSettings,
+    )
+
+__all__ = ["Room"]
+
+
+@dataclass(eq=False, slots=True)
+class Room:
+    """Participants of one room, by identity.
+
+    Attributes:
+        name: Unique on a server.
+        sid: Unique for ever: a room that is made again has another one.
+        created_at_ms: Unix time.
+        empty_timeout: Seconds that it waits for its first participant.
+        departure_timeout: Seconds that it outlives its last one.
+        max_participants: Dependent ones not counted; 0 for any number.
+        emptied_at_ms: Since when nobody counts who is there; None while somebody does.
+    """
+
+    name: str
+    sid: str
+    created_at_ms: int
+    empty_timeout: int = 300
+    departure_timeout: int = 20
+    max_participants: int = 0
+    metadata: str = ""
+    participants: dict[str, Participant] = field(default_factory=dict)
+    was_joined: bool = False
+    emptied_at_ms: int | None = None
+
+    def info(self) -> RoomInfo:
+        """What clients and the server API are told of it."""
+        counted = [one for one in self.participants.values() if not one.is_dependent and not one.is_hidden]
+        return RoomInfo(
+            sid=self.sid,
+            name=self.name,
+            empty_timeout=self.empty_timeout,
+            departure_timeout=self.departure_timeout,
+            max_participants=self.max_participants,
+            creation_time=self.created_at_ms // 1000,
+            creation_time_ms=self.created_at_ms,
+            metadata=self.metadata,
+            num_participants=len(counted),
+            num_publishers=sum(1 for one in self.participants.values() if one.tracks),
+        )
+
+    def others(self, participant: Participant) -> Iterator[Participant]:
+        """Everybody else."""
+        return (one for one in self.participants.values() if one is not participant)
+
+    def visible_to(self, participant: Participant) -> list[ParticipantInfo]:
+        """The others as `participant` may see them."""
+        return [one.info() for one in self.others(participant) if not one.is_hidden]
+
+    def find(self, sid: str) -> Participant | None:
+        """The participant with this sid or identity."""
+        found = self.participants.get(sid)
+        return found or next((one for one in self.participants.values() if one.sid == sid), None)
+
+    def find_track(self, sid: str) -> Track | None:
+        """A published track."""
+        return next((one.tracks[sid] for one in self.participants.values() if sid in one.tracks), None)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another participant that counts would be one too many."""
+        counted = sum(1 for one in self.participants.values() if not one.is_dependent)
+        return bool(self.max_participants) and counted >= self.max_participants
+
+    def is_over(self, now_ms: int) -> bool:
+        """Whether nobody came in time, or nobody came back."""
+        if any(not one.is_dependent for one in self.participants.values()):
+            return False
+        if not self.was_joined:
+            return now_ms - self.created_at_ms >= 1000 * self.empty_timeout
+        return self.emptied_at_ms is not None and now_ms - self.emptied_at_ms >= 1000 * self.departure_timeout
+
+    ##### Coming and going
+
+    def join(self, participant: Participant) -> list[Effect]:
+        """Take somebody in; the same identity must have left before."""
+        effects: list[Effect] = []
+        if not self.was_joined:
+            effects.append(Happened("room_started"))
+        self.was_joined = True
+        self.emptied_at_ms = None
+        participant.state = ParticipantInfo.State.JOINED
+        self.participants[participant.identity] = participant
+        effects += self.announce(participant)
+        for track in [track for other in self.others(participant) for track in other.tracks.values()]:
+            effects += subscribing.offer(track, participant)
+        return effects
+
+    def activate(self, participant: Participant) -> list[Effect]:
+        """Its media can flow."""
+        if participant.state != ParticipantInfo.State.JOINED:
+            return []
+        participant.state = ParticipantInfo.State.ACTIVE
+        return [*self.announce(participant), Happened("participant_joined", participant)]
+
+    def leave(self, participant: Participant, reason: DisconnectReason, now_ms: int) -> list[Effect]:
+        """Let somebody go; its client is not told (see :meth:`remove`)."""
+        if self.participants.get(participant.identity) is not participant:
+            return []
+        was_active = participant.state == ParticipantInfo.State.ACTIVE
+        effects: list[Effect] = []
+        for subscription in list(participant.subscriptions.values()):
+            effects += subscribing.end(subscription)
+        for track in list(participant.tracks.values()):
+            effects += publishing.end(track)
+        participant.pending.clear()
+        participant.state = ParticipantInfo.State.DISCONNECTED
+        participant.disconnect_reason = reason
+        effects += self.announce(participant)
+        del self.participants[participant.identity]
+        if all(one.is_dependent for one in self.participants.values()):
+            self.emptied_at_ms = now_ms
+        name = "participant_left" if was_active else "participant_connection_aborted"
+        return [*effects, Removed(participant, reason), Happened(name, participant)]
+
+    def remove(self, participant: Participant, reason: DisconnectReason, now_ms: int) -> list[Effect]:
+        """Send somebody away for good, and say so to its client."""
+        leave = LeaveRequest(reason=reason, action=LeaveRequest.Action.DISCONNECT)
+        return [Tell(participant, SignalResponse(leave=leave)), *self.leave(participant, reason, now_ms)]
+
+    def close(self, reason: DisconnectReason, now_ms: int) -> list[Effect]:
+        """Send everybody away."""
+        effects: list[Effect] = []
+        for participant in list(self.participants.values()):
+            effects += self.remove(participant, reason, now_ms)
+        return [*effects, Happened("room_finished")]
+
+    ##### What participants are and may do
+
+    def announce(self, participant: Participant, *, to_itself: bool = False) -> list[Effect]:
+        """Tell the others, and where asked itself, how a participant now is."""
+        participant.version += 1
+        update = SignalResponse()
+        update.update.participants.append(participant.info())
+        told = [] if participant.is_hidden else list(self.others(participant))
+        if to_itself:
+            told.append(participant)
+        return [Tell(one, update) for one in told]
+
+    def update_participant(
+        self,
+        participant: Participant,
+        *,
+        name: str = "",
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+        permission: ParticipantPermission | None = None,
+    ) -> list[Effect]:
+        """Change what is not empty; an attribute set to nothing is removed."""
+        participant.name = name or participant.name
+        participant.metadata = metadata or participant.metadata
+        for key, value in (attributes or {}).items():
+            if value:
+                participant.attributes[key] = value
+            else:
+                participant.attributes.pop(key, None)
+        effects: list[Effect] = []
+        if permission is not None:
+            participant.permission = permission
+            for track in list(participant.tracks.values()):
+                if not participant.may_publish(track.info.source):
+                    effects += self.revoke(track)
+            effects += subscribing.reconsider(self, participant)
+        return [*self.announce(participant, to_itself=True), *effects]
+
+    def update_room(self, metadata: str) -> list[Effect]:
+        """Change the room's metadata and tell everybody."""
+        self.metadata = metadata
+        update = SignalResponse()
+        update.room_update.room.CopyFrom(self.info())
+        return [Tell(one, update) for one in self.participants.values()]
+
+    ##### Tracks
+
+    def add_track(self, participant: Participant, request: AddTrackRequest, sid: str) -> list[Effect]:
+        """A client announces a track (AddTrack); `sid` is a fresh one."""
+        return publishing.add(participant, request, sid)
+
+    def publish(self, track: Track) -> list[Effect]:
+        """The first packet of an announced track came."""
+        participant = track.publisher
+        if track.is_published or track not in participant.pending:
+            return []
+        participant.pending.remove(track)
+        participant.tracks[track.sid] = track
+        track.is_published = True
+        effects = [*self.announce(participant), Happened("track_published", participant, track)]
+        for other in self.others(participant):
+            effects += subscribing.offer(track, other)
+        return effects
+
+    def unpublish(self, track: Track) -> list[Effect]:
+        """A track's media section is gone."""
+        participant = track.publisher
+        if track in participant.pending:
+            participant.pending.remove(track)
+        if track.sid not in participant.tracks:
+            return []
+        return [*publishing.end(track), *self.announce(participant), Happened("track_unpublished", participant, track)]
+
+    def revoke(self, track: Track) -> list[Effect]:
+        """The server ends a track; its client is told to stop sending."""
+        gone = SignalResponse()
+        gone.track_unpublished.track_sid = track.sid
+        return [Tell(track.publisher, gone), *self.unpublish(track)]
+
+    def mute(self, track: Track, *, is_muted: bool, by_server: bool = False) -> list[Effect]:
+        """A track is silent, or heard again."""
+        track.info.muted = is_muted
+        effects: list[Effect] = []
+        if by_server:
+            message = SignalResponse()
+            message.mute.sid, message.mute.muted = track.sid, is_muted
+            effects.append(Tell(track.publisher, message))
+        return effects if not track.is_published else [*effects, *self.announce(track.publisher, to_itself=True)]
+
+    def change_track(self, track: Track) -> list[Effect]:
+        """Tell of a track whose description was changed."""
+        return self.announce(track.publisher, to_itself=True) if track.is_published else []
+
+    ##### Subscriptions
+
+    def update_subscription(self, participant: Participant, request: UpdateSubscription) -> list[Effect]:
+        """A client wants tracks, or no longer."""
+        sids = [*request.track_sids, *(sid for one in request.participant_tracks for sid in one.track_sids)]
+        effects: list[Effect] = []
+        for sid in dict.fromkeys(sids):
+            effects += subscribing.wish(self, participant, sid, is_wanted=request.subscribe)
+        return effects
+
+    def update_settings(self, participant: Participant, request: UpdateTrackSettings) -> list[Effect]:
+        """A client says what it shows of tracks."""
+        return subscribing.adjust(participant, request)
+
+    def set_subscription_permission(self, participant: Participant, request: SubscriptionPermission) -> list[Effect]:
+        """A publisher says who may have its tracks."""
+        return subscribing.permit(self, participant, request)

@@ -1,0 +1,195 @@
+"""A published track and what its subscribers want of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rtpcore.events import Layer
+from rtpcore.wire.messages import (
+    AudioTrackFeature,
+    SimulcastCodecInfo,
+    TrackInfo,
+    TrackSource,
+    TrackType,
+    VideoLayer,
+    VideoQuality,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtpcore.room.participant import Participant
+    from rtpcore.wire.messages import AddTrackRequest
+
+__all__ = ["Subscription", "Track", "TrackSettings"]
+
+_SVC = ("video/vp9", "video/av1")
+"""Codecs that clients send as one stream of several spatial layers, unless they say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSettings:
+    """What a subscriber shows of a track (UpdateTrackSettings).
+
+    Attributes:
+        is_disabled: Nothing, for now.
+        quality: A `VideoQuality`; counts where width and height are 0.
+        width: Pixels that are shown, 0 for unknown.
+        height: Likewise.
+        fps: Frames per second at most, 0 for all.
+    """
+
+    is_disabled: bool = False
+    quality: int = VideoQuality.HIGH
+    width: int = 0
+    height: int = 0
+    fps: int = 0
+
+    def layer(self, layers: Sequence[VideoLayer]) -> Layer:
+        """The layer that serves this; `layers` as the publisher announced them, smallest first.
+
+        >>> small, large = VideoLayer(width=320, height=180), VideoLayer(width=1280, height=720, quality=2)
+        >>> TrackSettings(width=400, height=200).layer([small, large]).spatial
+        1
+        """
+        if self.width and self.height and layers:
+            fitting = (n for n, one in enumerate(layers) if one.width >= self.width and one.height >= self.height)
+            spatial = next(fitting, len(layers) - 1)
+        elif layers:
+            # Fewer layers than qualities: the best that is not better than asked for, or the smallest.
+            spatial = max((n for n, one in enumerate(layers) if one.quality <= self.quality), default=0)
+        else:
+            spatial = self.quality
+        return Layer(spatial, self._temporal())
+
+    def _temporal(self) -> int:
+        # Clients send three temporal layers of 30 frames per second, each half of the next.
+        if not self.fps or self.fps > 15:
+            return Layer().temporal
+        return 1 if self.fps > 7 else 0
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """One participant's wish for one track.
+
+    Attributes:
+        is_wanted: By the subscriber.
+        is_allowed: By the publisher (subscription permission).
+        settings: What is shown of it.
+        is_active: A copy is being sent, or about to be.
+    """
+
+    subscriber: Participant
+    track: Track
+    is_wanted: bool = True
+    is_allowed: bool = True
+    settings: TrackSettings = field(default_factory=TrackSettings)
+    is_active: bool = False
+
+    @property
+    def layer(self) -> Layer:
+        """The layer wanted now."""
+        return self.settings.layer(self.track.info.layers)
+
+
+@dataclass(eq=False, slots=True)
+class Track:
+    """A track from AddTrack on; others hear of it once its media come.
+
+    Attributes:
+        cid: The client's name for it.
+        info: What others are told.
+        is_published: Media came: others know it.
+        subscriptions: By the subscriber's sid.
+        was_subscribed: Its publisher was told that somebody listens.
+    """
+
+    publisher: Participant
+    cid: str
+    info: TrackInfo
+    is_published: bool = False
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    was_subscribed: bool = False
+
+    @property
+    def sid(self) -> str:
+        """The track's name in the room."""
+        return self.info.sid
+
+    @property
+    def kind(self) -> str:
+        """``audio`` or ``video``."""
+        return "audio" if self.info.type == TrackType.AUDIO else "video"
+
+    @property
+    def stream_id(self) -> str:
+        """The media stream under which subscribers get it; the part before ``|`` is how clients find the publisher."""
+        return f"{self.publisher.sid}|{self.sid}"
+
+    def is_named(self, cid: str) -> bool:
+        """Whether a client means this track by `cid`: its own name or that of one of its codecs."""
+        return bool(cid) and (cid == self.cid or any(cid in (codec.cid, codec.sdp_cid) for codec in self.info.codecs))
+
+
+def describe(request: AddTrackRequest, sid: str) -> TrackInfo:
+    """The public face of a track that was announced."""
+    info = TrackInfo(
+        sid=sid,
+        type=request.type,
+        name=request.name,
+        muted=request.muted,
+        width=request.width,
+        height=request.height,
+        disable_dtx=request.disable_dtx,
+        source=request.source,
+        stereo=request.stereo,
+        disable_red=request.disable_red,
+        encryption=request.encryption,
+        stream=request.stream or _stream_of(request.source),
+        backup_codec_policy=request.backup_codec_policy,
+        packet_trailer_features=request.packet_trailer_features,
+    )
+    features = list(request.audio_features)
+    for is_set, feature in (
+        (request.stereo, AudioTrackFeature.TF_STEREO),
+        (request.disable_dtx, AudioTrackFeature.TF_NO_DTX),
+    ):
+        if is_set and feature not in features:
+            features.append(feature)
+    info.audio_features.extend(features)
+    if request.type == TrackType.VIDEO:
+        layers = sorted(request.layers, key=lambda layer: layer.quality)
+        if not layers:
+            layers = [VideoLayer(quality=VideoQuality.HIGH, width=request.width, height=request.height)]
+        info.layers.extend(layers)
+        info.simulcast = len(layers) > 1
+    for codec in request.simulcast_codecs:
+        mime_type = codec.codec if "/" in codec.codec else f"{_kind_of(request.type)}/{codec.codec}"
+        described = SimulcastCodecInfo(mime_type=mime_type.lower(), cid=codec.cid)
+        described.layers.extend(codec.layers or info.layers)
+        described.video_layer_mode = codec.video_layer_mode or _mode_of(mime_type.lower())
+        info.codecs.append(described)
+    if info.codecs and info.codecs[0].mime_type in _SVC:
+        info.simulcast = info.codecs[0].video_layer_mode == VideoLayer.Mode.ONE_SPATIAL_LAYER_PER_STREAM and (
+            len(info.layers) > 1
+        )
+    return info
+
+
+def _mode_of(mime_type: str) -> VideoLayer.Mode:
+    modes = VideoLayer.Mode
+    return modes.MULTIPLE_SPATIAL_LAYERS_PER_STREAM if mime_type in _SVC else modes.ONE_SPATIAL_LAYER_PER_STREAM
+
+
+def _kind_of(kind: TrackType) -> str:
+    return "audio" if kind == TrackType.AUDIO else "video"
+
+
+def _stream_of(source: TrackSource) -> str:
+    if source in (TrackSource.CAMERA, TrackSource.MICROPHONE):
+        return "camera"
+    if source in (TrackSource.SCREEN_SHARE, TrackSource.SCREEN_SHARE_AUDIO):
+        return "screen"
+    return "unknown"

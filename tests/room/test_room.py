@@ -1,0 +1,286 @@
+"""A room as its participants see it: what they are told, and that no order of events breaks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from rtpcore.room import Participant, Removed, Room, Subscribe, Tell, Unsubscribe
+from rtpcore.room.room import Room as _Room
+from rtpcore.wire.messages import (
+    AddTrackRequest,
+    DisconnectReason,
+    ParticipantInfo,
+    ParticipantPermission,
+    RequestResponse,
+    SubscriptionPermission,
+    TrackPermission,
+    TrackSource,
+    TrackType,
+    UpdateSubscription,
+    UpdateTrackSettings,
+    VideoLayer,
+    VideoQuality,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rtpcore.room import Effect
+
+State = ParticipantInfo.State
+
+
+def somebody(name: str, **facts: object) -> Participant:
+    permission = ParticipantPermission(
+        can_subscribe=True, can_publish=True, can_publish_data=True, can_update_metadata=True
+    )
+    return Participant(sid=f"PA_{name}", identity=name, joined_at_ms=1000, permission=permission, **facts)  # type: ignore[arg-type]
+
+
+def told(effects: Iterable[Effect], who: Participant) -> list[str]:
+    return [e.message.WhichOneof("message") for e in effects if isinstance(e, Tell) and e.to is who]
+
+
+def camera(cid: str = "cam", **facts: object) -> AddTrackRequest:
+    return AddTrackRequest(cid=cid, type=TrackType.VIDEO, source=TrackSource.CAMERA, **facts)  # type: ignore[arg-type]
+
+
+def room_of(*names: str) -> tuple[_Room, list[Participant]]:
+    room = Room("r", "RM_1", 0)
+    everybody = [somebody(name) for name in names]
+    for one in everybody:
+        room.join(one)
+        room.activate(one)
+    return room, everybody
+
+
+def test_a_track_is_answered_at_once_and_shown_when_its_media_come() -> None:
+    room, (alice, bob) = room_of("alice", "bob")
+    effects = room.add_track(alice, camera(), "TR_1")
+    assert told(effects, alice) == ["track_published"]
+    assert told(effects, bob) == []
+    effects = room.publish(alice.pending[0])
+    assert told(effects, bob) == ["update"]
+    assert [e.subscription.subscriber for e in effects if isinstance(e, Subscribe)] == [bob]
+    assert told(effects, alice) == ["track_subscribed"]
+
+
+def test_who_comes_later_gets_what_is_there() -> None:
+    room, (alice,) = room_of("alice")
+    room.add_track(alice, camera(), "TR_1")
+    room.publish(alice.pending[0])
+    bob = somebody("bob")
+    effects = room.join(bob)
+    assert [e.subscription.track.sid for e in effects if isinstance(e, Subscribe)] == ["TR_1"]
+    assert [info.identity for info in room.visible_to(bob)] == ["alice"]
+
+
+def test_what_may_not_be_published_is_refused_with_the_reason() -> None:
+    room, (alice,) = room_of("alice")
+    alice.permission.can_publish_sources.append(TrackSource.MICROPHONE)
+    (effect,) = room.add_track(alice, camera(), "TR_1")
+    assert isinstance(effect, Tell)
+    assert effect.message.request_response.reason == RequestResponse.Reason.NOT_ALLOWED
+    assert effect.message.request_response.add_track.cid == "cam"
+    assert not alice.pending
+
+
+def test_a_client_cannot_announce_tracks_without_end() -> None:
+    room, (alice,) = room_of("alice")
+    for number in range(30):
+        room.add_track(alice, camera(str(number)), f"TR_{number}")
+    assert len(alice.pending) == 20
+
+
+def test_a_hidden_participant_is_seen_by_nobody_but_hears() -> None:
+    room, (alice,) = room_of("alice")
+    spy = somebody("spy")
+    spy.permission.hidden = True
+    assert told(room.join(spy), alice) == []
+    room.add_track(alice, camera(), "TR_1")
+    effects = room.publish(alice.pending[0])
+    assert [e.subscription.subscriber for e in effects if isinstance(e, Subscribe)] == [spy]
+    assert told(effects, alice) == [], "not even that somebody subscribed"
+    assert room.visible_to(alice) == []
+
+
+def test_a_revoked_permission_takes_track_and_copies_away() -> None:
+    room, (alice, bob) = room_of("alice", "bob")
+    room.add_track(alice, camera(), "TR_1")
+    room.publish(alice.pending[0])
+    effects = room.update_participant(alice, permission=ParticipantPermission(can_subscribe=True))
+    assert "track_unpublished" in told(effects, alice)
+    assert [e.subscription.subscriber for e in effects if isinstance(e, Unsubscribe)] == [bob]
+    effects = room.update_participant(bob, permission=ParticipantPermission(can_publish=True))
+    assert not bob.subscriptions
+
+
+def test_a_publisher_chooses_its_viewers() -> None:
+    room, (alice, bob, carol) = room_of("alice", "bob", "carol")
+    room.add_track(alice, camera(), "TR_1")
+    room.publish(alice.pending[0])
+    only_bob = SubscriptionPermission(track_permissions=[TrackPermission(participant_identity="bob", all_tracks=True)])
+    effects = room.set_subscription_permission(alice, only_bob)
+    assert [e.subscription.subscriber for e in effects if isinstance(e, Unsubscribe)] == [carol]
+    assert told(effects, carol) == ["subscription_permission_update"]
+    assert told(effects, bob) == []
+    effects = room.set_subscription_permission(alice, SubscriptionPermission(all_participants=True))
+    assert [e.subscription.subscriber for e in effects if isinstance(e, Subscribe)] == [carol]
+
+
+def test_layers_go_by_size_then_by_quality() -> None:
+    room, (alice, bob) = room_of("alice", "bob")
+    layers = [
+        VideoLayer(quality=VideoQuality.LOW, width=320, height=180),
+        VideoLayer(quality=VideoQuality.MEDIUM, width=640, height=360),
+        VideoLayer(quality=VideoQuality.HIGH, width=1280, height=720),
+    ]
+    room.add_track(alice, camera(layers=layers), "TR_1")
+    room.publish(alice.pending[0])
+    subscription = bob.subscriptions["TR_1"]
+    for wish, spatial in (
+        ({"quality": VideoQuality.MEDIUM}, 1),
+        ({"width": 300, "height": 170}, 0),
+        ({"width": 1000, "height": 500}, 2),
+        ({"width": 4000, "height": 2000}, 2),
+    ):
+        room.update_settings(bob, UpdateTrackSettings(track_sids=["TR_1"], **wish))  # type: ignore[arg-type]
+        assert subscription.layer.spatial == spatial
+    room.update_settings(bob, UpdateTrackSettings(track_sids=["TR_1"], disabled=True))
+    assert subscription.settings.is_disabled
+
+
+def test_rooms_end_when_nobody_comes_or_comes_back() -> None:
+    room = Room("r", "RM_1", 0, empty_timeout=10, departure_timeout=5)
+    assert not room.is_over(9_999)
+    assert room.is_over(10_000)
+    alice, agent = somebody("alice"), somebody("agent", is_dependent=True)
+    room.join(alice)
+    room.join(agent)
+    assert not room.is_over(100_000)
+    room.leave(alice, DisconnectReason.CLIENT_INITIATED, 100_000)
+    assert not room.is_over(104_999)
+    assert room.is_over(105_000), "an agent keeps no room"
+
+
+class Rooms(RuleBasedStateMachine):
+    """Joins, leaves, tracks, wishes and permissions in every order; what clients know is held against the room."""
+
+    present = Bundle("present")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = Room("r", "RM_1", 0)
+        self.count = 0
+        self.seen: dict[str, dict[str, ParticipantInfo]] = {}
+        self.copies: dict[str, set[str]] = {}
+
+    def take(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Tell(to, message) if message.HasField("update"):
+                    for info in message.update.participants:
+                        known = self.seen[to.sid].get(info.sid)
+                        assert known is None or info.version > known.version, "versions only rise"
+                        self.seen[to.sid][info.sid] = info
+                case Subscribe(subscription):
+                    track = subscription.track
+                    assert track.sid not in self.copies[subscription.subscriber.sid], "one copy at a time"
+                    shown = self.seen[subscription.subscriber.sid].get(track.publisher.sid)
+                    is_shown = shown is not None and track.sid in [one.sid for one in shown.tracks]
+                    assert is_shown or track.publisher.is_hidden, "told of the track before its copy"
+                    self.copies[subscription.subscriber.sid].add(track.sid)
+                case Unsubscribe(subscription):
+                    self.copies[subscription.subscriber.sid].remove(subscription.track.sid)
+                case Removed(participant):
+                    assert not self.copies.pop(participant.sid)
+                    del self.seen[participant.sid]
+
+    @rule(target=present, hidden=st.booleans(), auto=st.booleans())
+    def join(self, hidden: bool, auto: bool) -> Participant:
+        self.count += 1
+        participant = somebody(str(self.count), auto_subscribe=auto)
+        participant.permission.hidden = hidden
+        self.seen[participant.sid] = {info.sid: info for info in self.room.visible_to(participant)}
+        self.copies[participant.sid] = set()
+        self.take(self.room.join(participant))
+        return participant
+
+    @rule(who=present)
+    def activate(self, who: Participant) -> None:
+        self.take(self.room.activate(who))
+
+    @rule(target=present, who=consumes(present), is_kicked=st.booleans())
+    def leave(self, who: Participant, is_kicked: bool) -> object:
+        action = self.room.remove if is_kicked else self.room.leave
+        self.take(action(who, DisconnectReason.CLIENT_INITIATED, 0))
+        return multiple()
+
+    @rule(who=present)
+    def announce_track(self, who: Participant) -> None:
+        self.count += 1
+        self.take(self.room.add_track(who, camera(str(self.count)), f"TR_{self.count}"))
+
+    @rule(who=present)
+    def media_come(self, who: Participant) -> None:
+        if who.pending:
+            self.take(self.room.publish(who.pending[0]))
+
+    @rule(who=present)
+    def unpublish(self, who: Participant) -> None:
+        for track in list(who.tracks.values())[:1]:
+            self.take(self.room.unpublish(track))
+
+    @rule(who=present, is_muted=st.booleans())
+    def mute(self, who: Participant, is_muted: bool) -> None:
+        for track in who.tracks.values():
+            self.take(self.room.mute(track, is_muted=is_muted))
+
+    @rule(who=present, other=present, subscribe=st.booleans())
+    def wish(self, who: Participant, other: Participant, subscribe: bool) -> None:
+        request = UpdateSubscription(track_sids=[*other.tracks, "TR_none"], subscribe=subscribe)
+        self.take(self.room.update_subscription(who, request))
+
+    @rule(who=present, other=present, everybody=st.booleans())
+    def permit(self, who: Participant, other: Participant, everybody: bool) -> None:
+        request = SubscriptionPermission(
+            all_participants=everybody,
+            track_permissions=[TrackPermission(participant_sid=other.sid, track_sids=list(who.tracks)[:1])],
+        )
+        self.take(self.room.set_subscription_permission(who, request))
+
+    @rule(who=present, may_publish=st.booleans(), may_subscribe=st.booleans())
+    def update_permission(self, who: Participant, may_publish: bool, may_subscribe: bool) -> None:
+        permission = ParticipantPermission(
+            can_publish=may_publish, can_subscribe=may_subscribe, hidden=who.permission.hidden
+        )
+        self.take(self.room.update_participant(who, permission=permission))
+
+    @invariant()
+    def nobody_sees_what_they_may_not(self) -> None:
+        hidden = {one.sid for one in self.room.participants.values() if one.is_hidden}
+        for sid, known in self.seen.items():
+            assert not (known.keys() & hidden) - {sid}
+
+    @invariant()
+    def everybody_knows_who_is_there(self) -> None:
+        for participant in self.room.participants.values():
+            for other in self.room.others(participant):
+                if not other.is_hidden:
+                    known = self.seen[participant.sid][other.sid]
+                    assert known.state == other.state
+                    assert [track.sid for track in known.tracks] == list(other.tracks)
+
+    @invariant()
+    def copies_are_of_tracks_that_are_there_and_allowed(self) -> None:
+        tracks = {sid: one for one in self.room.participants.values() for sid in one.tracks}
+        for participant in self.room.participants.values():
+            for sid in self.copies[participant.sid]:
+                assert tracks[sid].lets(participant, sid)
+                assert participant.permission.can_subscribe
+
+
+TestRooms = Rooms.TestCase
