@@ -91,8 +91,11 @@ def application(config: Config, keyring: Keyring | None = None) -> web.Applicati
         async with Forwarder(config) as forwarder:
             app[whip.NODE] = Node(forwarder)
             task = asyncio.create_task(app[whip.NODE].run())
-            async with Host(forwarder, keyring or Keyring({})) as app[rtc.HOST]:
+            if keyring is None:
                 yield
+            else:
+                async with Host(forwarder, keyring) as app[rtc.HOST]:
+                    yield
         # The forwarder's events end when it closes, and the task with them.
         await task
 
