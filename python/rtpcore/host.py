@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import EncodingStarted, ReceiverEnded, TransportChanged
-from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe
+from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
 from rtpcore.room.participant import permission_of
 from rtpcore.session import Session
 from rtpcore.wire import ids
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rtpcore.forwarder import Forwarder, Transport
-    from rtpcore.room import Effect
+    from rtpcore.room import Effect, Track
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.token import Claims, Keyring
 
@@ -198,18 +198,18 @@ class Host:
     def perform(self, room: Room, effects: Iterable[Effect]) -> None:
         """Carry out what a room asks for, in order, then negotiate where something has changed."""
         touched: dict[str, Session] = {}
+        changed: dict[str, Track] = {}
         for effect in effects:
             match effect:
-                case Tell(to, message):
-                    session = self.sessions.get(to.sid)
-                    if session is not None:
-                        session.send(message)
+                case Tell():
+                    self._tell(effect)
                 case Subscribe(subscription):
                     session = self.sessions.get(subscription.subscriber.sid)
                     source = self.sessions.get(subscription.track.publisher.sid)
                     receiver = None if source is None else source.receiver_of(subscription.track)
                     if session is not None and receiver is not None:
                         session.subscribe(subscription, receiver)
+                        changed[subscription.track.sid] = subscription.track
                         touched[session.participant.sid] = session
                 case Unsubscribe(subscription):
                     session = self.sessions.get(subscription.subscriber.sid)
@@ -220,6 +220,7 @@ class Host:
                     session = self.sessions.get(subscription.subscriber.sid)
                     if session is not None:
                         session.adjust(subscription)
+                    changed[subscription.track.sid] = subscription.track
                 case Removed(participant, reason):
                     self._forget(participant, reason)
                 case Happened():
@@ -227,6 +228,15 @@ class Host:
                         listener(room, effect)
         for session in touched.values():
             session.negotiate()
+        now_ms = _now_ms()
+        for track in changed.values():
+            for effect in dynacast.update(track, now_ms):
+                self._tell(effect)
+
+    def _tell(self, effect: Tell) -> None:
+        session = self.sessions.get(effect.to.sid)
+        if session is not None:
+            session.send(effect.message)
 
     def _forget(self, participant: Participant, reason: int) -> None:
         session = self.sessions.pop(participant.sid, None)
@@ -258,7 +268,7 @@ class Host:
                 case EncodingStarted(receiver, _):
                     session = self._by_transport.get(receiver.transport.id)
                     if session is not None:
-                        self.perform(session.room, session.started(receiver))
+                        self.perform(session.room, session.started(receiver, _now_ms()))
                 case ReceiverEnded() | _:
                     pass
 
@@ -300,6 +310,8 @@ class Host:
                 self._restart(session, DisconnectReason.CONNECTION_TIMEOUT)
             elif now_ms - self._token_at_ms.get(participant.sid, now_ms) >= _TOKEN_INTERVAL_MS:
                 self._refresh(session, now_ms)
+        for room in self.rooms.values():
+            self.perform(room, room.check(now_ms))
         for room in [room for room in self.rooms.values() if room.is_over(now_ms)]:
             self.perform(room, room.close(DisconnectReason.ROOM_CLOSED, now_ms))
             self.rooms.pop(room.name, None)

@@ -251,10 +251,10 @@ class Session:
             described.mid = track.info.mid
             described.sdp_cid = receiver.track.track_id
 
-    def started(self, receiver: Receiver) -> list[Effect]:
+    def started(self, receiver: Receiver, now_ms: int) -> list[Effect]:
         """The first packet of a track of ours came."""
         track = self._tracks.get(receiver.id)
-        return [] if track is None else self.room.publish(track)
+        return [] if track is None else self.room.publish(track, now_ms)
 
     def receiver_of(self, track: Track) -> Receiver | None:
         """Where a track of ours comes in."""

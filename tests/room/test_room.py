@@ -62,7 +62,7 @@ def test_a_track_is_answered_at_once_and_shown_when_its_media_come() -> None:
     effects = room.add_track(alice, camera(), "TR_1")
     assert told(effects, alice) == ["track_published"]
     assert told(effects, bob) == []
-    effects = room.publish(alice.pending[0])
+    effects = room.publish(alice.pending[0], 0)
     assert told(effects, bob) == ["update"]
     assert [e.subscription.subscriber for e in effects if isinstance(e, Subscribe)] == [bob]
     assert told(effects, alice) == ["track_subscribed"]
@@ -71,7 +71,7 @@ def test_a_track_is_answered_at_once_and_shown_when_its_media_come() -> None:
 def test_who_comes_later_gets_what_is_there() -> None:
     room, (alice,) = room_of("alice")
     room.add_track(alice, camera(), "TR_1")
-    room.publish(alice.pending[0])
+    room.publish(alice.pending[0], 0)
     bob = somebody("bob")
     effects = room.join(bob)
     assert [e.subscription.track.sid for e in effects if isinstance(e, Subscribe)] == ["TR_1"]
@@ -101,7 +101,7 @@ def test_a_hidden_participant_is_seen_by_nobody_but_hears() -> None:
     spy.permission.hidden = True
     assert told(room.join(spy), alice) == []
     room.add_track(alice, camera(), "TR_1")
-    effects = room.publish(alice.pending[0])
+    effects = room.publish(alice.pending[0], 0)
     assert [e.subscription.subscriber for e in effects if isinstance(e, Subscribe)] == [spy]
     assert told(effects, alice) == [], "not even that somebody subscribed"
     assert room.visible_to(alice) == []
@@ -110,7 +110,7 @@ def test_a_hidden_participant_is_seen_by_nobody_but_hears() -> None:
 def test_a_revoked_permission_takes_track_and_copies_away() -> None:
     room, (alice, bob) = room_of("alice", "bob")
     room.add_track(alice, camera(), "TR_1")
-    room.publish(alice.pending[0])
+    room.publish(alice.pending[0], 0)
     effects = room.update_participant(alice, permission=ParticipantPermission(can_subscribe=True))
     assert "track_unpublished" in told(effects, alice)
     assert [e.subscription.subscriber for e in effects if isinstance(e, Unsubscribe)] == [bob]
@@ -121,7 +121,7 @@ def test_a_revoked_permission_takes_track_and_copies_away() -> None:
 def test_a_publisher_chooses_its_viewers() -> None:
     room, (alice, bob, carol) = room_of("alice", "bob", "carol")
     room.add_track(alice, camera(), "TR_1")
-    room.publish(alice.pending[0])
+    room.publish(alice.pending[0], 0)
     only_bob = SubscriptionPermission(track_permissions=[TrackPermission(participant_identity="bob", all_tracks=True)])
     effects = room.set_subscription_permission(alice, only_bob)
     assert [e.subscription.subscriber for e in effects if isinstance(e, Unsubscribe)] == [carol]
@@ -139,7 +139,7 @@ def test_layers_go_by_size_then_by_quality() -> None:
         VideoLayer(quality=VideoQuality.HIGH, width=1280, height=720),
     ]
     room.add_track(alice, camera(layers=layers), "TR_1")
-    room.publish(alice.pending[0])
+    room.publish(alice.pending[0], 0)
     subscription = bob.subscriptions["TR_1"]
     for wish, spatial in (
         ({"quality": VideoQuality.MEDIUM}, 1),
@@ -227,7 +227,7 @@ class Rooms(RuleBasedStateMachine):
     @rule(who=present)
     def media_come(self, who: Participant) -> None:
         if who.pending:
-            self.take(self.room.publish(who.pending[0]))
+            self.take(self.room.publish(who.pending[0], 0))
 
     @rule(who=present)
     def unpublish(self, who: Participant) -> None:

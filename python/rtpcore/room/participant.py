@@ -29,6 +29,7 @@ class Participant:
         tracks: Tracks with media, by sid.
         subscriptions: By the track's sid.
         granted: By subscriber sid or identity, the track sids it may take, None for all; None lets everybody.
+        level: How loud it speaks, 0 for not at all, to 1.
     """
 
     sid: str
@@ -50,6 +51,7 @@ class Participant:
     tracks: dict[str, Track] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     granted: dict[str, frozenset[str] | None] | None = None
+    level: float = 0.0
 
     @property
     def is_hidden(self) -> bool:

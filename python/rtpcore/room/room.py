@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rtpcore.room import publishing, subscribing
+from rtpcore.room import dynacast, publishing, speakers, subscribing
 from rtpcore.room.effects import Effect, Happened, Removed, Tell
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
 from rtpcore.wire.messages import Room as RoomInfo
@@ -187,14 +187,15 @@ class Room:
                 participant.attributes[key] = value
             else:
                 participant.attributes.pop(key, None)
-        effects: list[Effect] = []
         if permission is not None:
             participant.permission = permission
+        effects = self.announce(participant, to_itself=True)
+        if permission is not None:
             for track in list(participant.tracks.values()):
                 if not participant.may_publish(track.info.source):
                     effects += self.revoke(track)
             effects += subscribing.reconsider(self, participant)
-        return [*self.announce(participant, to_itself=True), *effects]
+        return effects
 
     def update_room(self, metadata: str) -> list[Effect]:
         """Change the room's metadata and tell everybody."""
@@ -209,14 +210,14 @@ class Room:
         """A client announces a track (AddTrack); `sid` is a fresh one."""
         return publishing.add(participant, request, sid)
 
-    def publish(self, track: Track) -> list[Effect]:
+    def publish(self, track: Track, now_ms: int) -> list[Effect]:
         """The first packet of an announced track came."""
         participant = track.publisher
         if track.is_published or track not in participant.pending:
             return []
         participant.pending.remove(track)
         participant.tracks[track.sid] = track
-        track.is_published = True
+        track.is_published, track.published_at_ms = True, now_ms
         effects = [*self.announce(participant), Happened("track_published", participant, track)]
         for other in self.others(participant):
             effects += subscribing.offer(track, other)
@@ -229,7 +230,13 @@ class Room:
             participant.pending.remove(track)
         if track.sid not in participant.tracks:
             return []
-        return [*publishing.end(track), *self.announce(participant), Happened("track_unpublished", participant, track)]
+        quiet = speakers.silenced(self, track)
+        return [
+            *quiet,
+            *publishing.end(track),
+            *self.announce(participant),
+            Happened("track_unpublished", participant, track),
+        ]
 
     def revoke(self, track: Track) -> list[Effect]:
         """The server ends a track; its client is told to stop sending."""
@@ -240,16 +247,25 @@ class Room:
     def mute(self, track: Track, *, is_muted: bool, by_server: bool = False) -> list[Effect]:
         """A track is silent, or heard again."""
         track.info.muted = is_muted
-        effects: list[Effect] = []
+        effects: list[Effect] = speakers.silenced(self, track) if is_muted else []
         if by_server:
             message = SignalResponse()
             message.mute.sid, message.mute.muted = track.sid, is_muted
             effects.append(Tell(track.publisher, message))
         return effects if not track.is_published else [*effects, *self.announce(track.publisher, to_itself=True)]
 
+    def hear(self, track: Track, level: float) -> list[Effect]:
+        """A track is louder or quieter than before, 0 to 1."""
+        return speakers.heard(self, track, level)
+
     def change_track(self, track: Track) -> list[Effect]:
         """Tell of a track whose description was changed."""
         return self.announce(track.publisher, to_itself=True) if track.is_published else []
+
+    def check(self, now_ms: int) -> list[Effect]:
+        """Ask publishers for the qualities that are wanted by now."""
+        tracks = (track for one in self.participants.values() for track in one.tracks.values())
+        return [effect for track in tracks for effect in dynacast.update(track, now_ms)]
 
     ##### Subscriptions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rtpcore.room import speakers
 from rtpcore.room.effects import Adjust, Effect, Subscribe, Tell, Unsubscribe
 from rtpcore.room.track import Subscription, TrackSettings
 from rtpcore.wire.messages import SignalResponse, SubscriptionError, VideoQuality
@@ -133,7 +134,7 @@ def _settle(subscription: Subscription) -> list[Effect]:
     if not should:
         return [Unsubscribe(subscription)]
     track = subscription.track
-    effects: list[Effect] = [Subscribe(subscription)]
+    effects: list[Effect] = [Subscribe(subscription), *speakers.current(subscription.subscriber, track)]
     if not track.was_subscribed and not subscription.subscriber.is_hidden:
         track.was_subscribed = True
         response = SignalResponse()

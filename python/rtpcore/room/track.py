@@ -93,6 +93,12 @@ class Subscription:
         """The layer wanted now."""
         return self.settings.layer(self.track.info.layers)
 
+    @property
+    def quality(self) -> int:
+        """The `VideoQuality` of that layer, as the publisher numbers them."""
+        layers = self.track.info.layers
+        return layers[min(self.layer.spatial, len(layers) - 1)].quality if layers else VideoQuality.HIGH
+
 
 @dataclass(eq=False, slots=True)
 class Track:
@@ -104,6 +110,9 @@ class Track:
         is_published: Media came: others know it.
         subscriptions: By the subscriber's sid.
         was_subscribed: Its publisher was told that somebody listens.
+        published_at_ms: Unix time.
+        asked_quality: The best quality that its publisher was last asked for (see `rtpcore.room.dynacast`).
+        lower_at_ms: When it will be asked for less, if nothing changes.
     """
 
     publisher: Participant
@@ -112,6 +121,14 @@ class Track:
     is_published: bool = False
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     was_subscribed: bool = False
+    published_at_ms: int = 0
+    asked_quality: int = VideoQuality.HIGH
+    lower_at_ms: int | None = None
+
+    @property
+    def mime_types(self) -> list[str]:
+        """The codecs it comes in, such as ``video/VP8``."""
+        return [codec.mime_type for codec in self.info.codecs] or [self.info.mime_type]
 
     @property
     def sid(self) -> str:
