@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
-from rtpcore.room.participant import permission_of
 from rtpcore.session import Session
 from rtpcore.wire import ids
 from rtpcore.wire.messages import (
@@ -195,6 +194,17 @@ class Host:
             room = self.rooms[name] = Room(name, ids.room_sid(ids.secret), _now_ms())
         return room
 
+    def close_room(self, room: Room, reason: DisconnectReason) -> None:
+        """Send everybody away and forget the room."""
+        self.perform(room, room.close(reason, _now_ms()))
+        self.rooms.pop(room.name, None)
+
+    def refresh(self, participant: Participant) -> None:
+        """Give a client a token that says what it now is and may do."""
+        session = self.sessions.get(participant.sid)
+        if session is not None:
+            self._refresh(session, _now_ms())
+
     def perform(self, room: Room, effects: Iterable[Effect]) -> None:
         """Carry out what a room asks for, in order, then negotiate where something has changed."""
         touched: dict[str, Session] = {}
@@ -313,8 +323,7 @@ class Host:
         for room in self.rooms.values():
             self.perform(room, room.check(now_ms))
         for room in [room for room in self.rooms.values() if room.is_over(now_ms)]:
-            self.perform(room, room.close(DisconnectReason.ROOM_CLOSED, now_ms))
-            self.rooms.pop(room.name, None)
+            self.close_room(room, DisconnectReason.ROOM_CLOSED)
 
     ##### What clients are told
 
@@ -353,7 +362,11 @@ class Host:
             return
         now = now_ms / 1000
         current = replace(
-            claims, name=participant.name, metadata=participant.metadata, attributes=dict(participant.attributes)
+            claims,
+            name=participant.name,
+            metadata=participant.metadata,
+            attributes=dict(participant.attributes),
+            video=claims.video.with_permission(participant.permission),
         )
         token = self.keyring.issue(current, now=now, ttl=max(600, claims.expires_at - now))
         self._token_at_ms[participant.sid] = now_ms
@@ -375,7 +388,7 @@ def _participant(claims: Claims, parameters: JoinParameters, now_ms: int) -> Par
         raise JoinError(400, "an identity of 1 to 256 characters is needed")
     if parameters.publish_suffix:
         identity = f"{identity}#{parameters.publish_suffix}"
-    permission = permission_of(grant)
+    permission = grant.permission
     if (parameters.metadata or parameters.attributes) and not permission.can_update_metadata:
         raise JoinError(401, "the token does not grant canUpdateOwnMetadata")
     return Participant(
@@ -385,7 +398,7 @@ def _participant(claims: Claims, parameters: JoinParameters, now_ms: int) -> Par
         name=claims.name,
         metadata=parameters.metadata or claims.metadata,
         attributes={**claims.attributes, **parameters.attributes},
-        kind=getattr(ParticipantInfo.Kind, claims.kind.upper() or "STANDARD", ParticipantInfo.Kind.STANDARD),
+        kind=claims.participant_kind,
         permission=permission,
         client=parameters.client,
         is_dependent=claims.is_dependent,

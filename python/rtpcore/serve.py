@@ -21,7 +21,7 @@ from rtpcore.config import Config, Listen
 from rtpcore.errors import RtpcoreError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import page, rtc, status, whip
+from rtpcore.http import page, rooms, rtc, status, whip
 from rtpcore.node import Node
 from rtpcore.wire.token import Keyring
 
@@ -101,7 +101,14 @@ def application(config: Config, keyring: Keyring | None = None) -> web.Applicati
 
     app = web.Application(client_max_size=512 * 1024)
     app.cleanup_ctx.append(run)
-    app.add_routes([*page.routes(), *status.routes(), *whip.routes(), *(rtc.routes() if keyring is not None else ())])
+    app.add_routes(
+        [
+            *page.routes(),
+            *status.routes(),
+            *whip.routes(),
+            *(() if keyring is None else (*rtc.routes(), *rooms.routes())),
+        ]
+    )
     return app
 
 

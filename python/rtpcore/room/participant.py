@@ -9,9 +9,8 @@ from rtpcore.wire.messages import ClientInfo, ParticipantInfo, ParticipantPermis
 
 if TYPE_CHECKING:
     from rtpcore.room.track import Subscription, Track
-    from rtpcore.wire.token import VideoGrant
 
-__all__ = ["Participant", "permission_of"]
+__all__ = ["Participant"]
 
 
 @dataclass(eq=False, slots=True)
@@ -38,7 +37,7 @@ class Participant:
     name: str = ""
     metadata: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
-    kind: ParticipantInfo.Kind = ParticipantInfo.Kind.STANDARD
+    kind: int = ParticipantInfo.Kind.STANDARD
     permission: ParticipantPermission = field(default_factory=ParticipantPermission)
     client: ClientInfo = field(default_factory=ClientInfo)
     is_dependent: bool = False
@@ -72,7 +71,7 @@ class Participant:
             version=self.version,
             permission=self.permission,
             is_publisher=bool(self.tracks),
-            kind=self.kind,
+            kind=self.kind,  # type: ignore[arg-type]
             client_protocol=self.client.client_protocol,
             capabilities=self.client.capabilities,
             tracks=[track.info for track in self.tracks.values()],
@@ -99,27 +98,3 @@ class Participant:
     def find(self, track_sid: str) -> Track | None:
         """Its track with this sid, published or pending."""
         return self.tracks.get(track_sid) or next((one for one in self.pending if one.sid == track_sid), None)
-
-
-def permission_of(grant: VideoGrant) -> ParticipantPermission:
-    """What a token's grant lets its bearer do in a room."""
-    return ParticipantPermission(
-        can_subscribe=grant.may_subscribe,
-        can_publish=grant.may_publish(),
-        can_publish_data=grant.may_publish_data,
-        can_publish_sources=[_SOURCES[name] for name in grant.can_publish_sources if name in _SOURCES],
-        hidden=grant.hidden,
-        recorder=grant.recorder,
-        can_update_metadata=grant.may_update_own_metadata,
-        agent=grant.agent,
-        can_subscribe_metrics=bool(grant.can_subscribe_metrics),
-        can_manage_agent_session=bool(grant.can_manage_agent_session),
-    )
-
-
-_SOURCES = {
-    "camera": TrackSource.CAMERA,
-    "microphone": TrackSource.MICROPHONE,
-    "screen_share": TrackSource.SCREEN_SHARE,
-    "screen_share_audio": TrackSource.SCREEN_SHARE_AUDIO,
-}

@@ -1,0 +1,228 @@
+"""RoomService, LiveKit's server API for rooms and participants, at ``/twirp/livekit.RoomService/{Method}``.
+
+Every call needs a token: `roomCreate` and `roomList` for rooms, `roomAdmin` with the room's name for what is in one. A
+call that follows another sees what that one did.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from rtpcore.errors import JoinError
+from rtpcore.http.rtc import HOST, claims_of
+from rtpcore.wire import twirp
+from rtpcore.wire.messages import (
+    CreateRoomRequest,
+    DeleteRoomRequest,
+    DeleteRoomResponse,
+    DisconnectReason,
+    ForwardParticipantRequest,
+    ListParticipantsRequest,
+    ListParticipantsResponse,
+    ListRoomsRequest,
+    ListRoomsResponse,
+    Message,
+    MoveParticipantRequest,
+    MuteRoomTrackRequest,
+    MuteRoomTrackResponse,
+    ParticipantInfo,
+    RemoveParticipantResponse,
+    RoomParticipantIdentity,
+    UpdateParticipantRequest,
+    UpdateRoomMetadataRequest,
+    UpdateSubscription,
+    UpdateSubscriptionsRequest,
+    UpdateSubscriptionsResponse,
+)
+from rtpcore.wire.messages import Room as RoomInfo
+from rtpcore.wire.twirp import TwirpError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtpcore.host import Host
+    from rtpcore.room import Participant, Room
+    from rtpcore.wire.token import VideoGrant
+
+__all__ = ["routes"]
+
+logger = logging.getLogger("rtpcore.http.rooms")
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this module."""
+    return [web.route("*", "/twirp/{service}/{method}", _call)]
+
+
+async def _call(request: web.Request) -> web.Response:
+    try:
+        service, name = request.match_info["service"], request.match_info["method"]
+        if request.method != "POST":
+            raise TwirpError("bad_route", f"unsupported method {request.method} (only POST is allowed)")
+        reason = _ABSENT.get(service)
+        if reason is not None:
+            raise TwirpError("internal", reason)
+        method = _METHODS.get(name) if service == "livekit.RoomService" else None
+        if method is None:
+            raise TwirpError("bad_route", f"no handler for path {request.path}")
+        try:
+            grant = claims_of(request).video
+        except JoinError as error:
+            raise TwirpError("unauthenticated", error.reason) from error
+        kind, action = method
+        message = twirp.decode(request.content_type, await request.read(), kind())
+        answer = action(request.app[HOST], grant, message)
+        return web.Response(body=twirp.encode(request.content_type, answer), content_type=request.content_type)
+    except TwirpError as error:
+        return web.Response(status=error.status, text=error.to_json(), content_type=twirp.JSON)
+
+
+##### Rooms
+
+
+def _create_room(host: Host, grant: VideoGrant | None, request: CreateRoomRequest) -> Message:
+    _check(grant is not None and grant.room_create)
+    if not request.name:
+        raise TwirpError("invalid_argument", "name is required")
+    try:
+        room = host.ensure_room(request.name)
+    except JoinError as error:
+        raise TwirpError("resource_exhausted", error.reason) from error
+    room.empty_timeout = request.empty_timeout or room.empty_timeout
+    room.departure_timeout = request.departure_timeout or room.departure_timeout
+    room.max_participants = request.max_participants or room.max_participants
+    if request.metadata and request.metadata != room.metadata:
+        host.perform(room, room.update_room(request.metadata))
+    return room.info()
+
+
+def _list_rooms(host: Host, grant: VideoGrant | None, request: ListRoomsRequest) -> Message:
+    _check(grant is not None and grant.room_list)
+    names = set(request.names)
+    return ListRoomsResponse(rooms=[room.info() for room in host.rooms.values() if not names or room.name in names])
+
+
+def _delete_room(host: Host, grant: VideoGrant | None, request: DeleteRoomRequest) -> Message:
+    _check(grant is not None and grant.room_create)
+    host.close_room(_room(host, request.room), DisconnectReason.ROOM_DELETED)
+    return DeleteRoomResponse()
+
+
+def _update_room_metadata(host: Host, grant: VideoGrant | None, request: UpdateRoomMetadataRequest) -> RoomInfo:
+    room = _administered(host, grant, request.room)
+    host.perform(room, room.update_room(request.metadata))
+    return room.info()
+
+
+##### Participants
+
+
+def _list_participants(host: Host, grant: VideoGrant | None, request: ListParticipantsRequest) -> Message:
+    room = _administered(host, grant, request.room)
+    return ListParticipantsResponse(participants=[one.info() for one in room.participants.values()])
+
+
+def _get_participant(host: Host, grant: VideoGrant | None, request: RoomParticipantIdentity) -> Message:
+    return _participant(_administered(host, grant, request.room), request.identity).info()
+
+
+def _remove_participant(host: Host, grant: VideoGrant | None, request: RoomParticipantIdentity) -> Message:
+    room = _administered(host, grant, request.room)
+    participant = _participant(room, request.identity)
+    now_ms = int(time.time() * 1000)
+    host.perform(room, room.remove(participant, DisconnectReason.PARTICIPANT_REMOVED, now_ms))
+    return RemoveParticipantResponse()
+
+
+def _mute(host: Host, grant: VideoGrant | None, request: MuteRoomTrackRequest) -> Message:
+    room = _administered(host, grant, request.room)
+    track = _participant(room, request.identity).find(request.track_sid)
+    if track is None:
+        raise TwirpError("not_found", "track does not exist")
+    if not request.muted and track.info.muted:
+        raise TwirpError("failed_precondition", "remote unmute not enabled")
+    if request.muted != track.info.muted:
+        host.perform(room, room.mute(track, is_muted=request.muted, by_server=True))
+    return MuteRoomTrackResponse(track=track.info)
+
+
+def _update_participant(host: Host, grant: VideoGrant | None, request: UpdateParticipantRequest) -> ParticipantInfo:
+    room = _administered(host, grant, request.room)
+    participant = _participant(room, request.identity)
+    effects = room.update_participant(
+        participant,
+        name=request.name,
+        metadata=request.metadata,
+        attributes=request.attributes,
+        permission=request.permission if request.HasField("permission") else None,
+    )
+    host.perform(room, effects)
+    host.refresh(participant)
+    return participant.info()
+
+
+def _update_subscriptions(host: Host, grant: VideoGrant | None, request: UpdateSubscriptionsRequest) -> Message:
+    room = _administered(host, grant, request.room)
+    wish = UpdateSubscription(
+        track_sids=request.track_sids, subscribe=request.subscribe, participant_tracks=request.participant_tracks
+    )
+    host.perform(room, room.update_subscription(_participant(room, request.identity), wish))
+    return UpdateSubscriptionsResponse()
+
+
+def _only_in_the_cloud(host: Host, grant: VideoGrant | None, request: Message) -> Message:
+    raise TwirpError("unimplemented", "a room is served by one server here: nobody can be moved to another")
+
+
+##### Who may, and what there is
+
+
+def _check(may: bool) -> None:
+    if not may:
+        raise TwirpError("unauthenticated", "permissions denied")
+
+
+def _administered(host: Host, grant: VideoGrant | None, name: str) -> Room:
+    _check(grant is not None and grant.room_admin and grant.room == name)
+    return _room(host, name)
+
+
+def _room(host: Host, name: str) -> Room:
+    room = host.rooms.get(name)
+    if room is None:
+        raise TwirpError("not_found", "requested room does not exist")
+    return room
+
+
+def _participant(room: Room, identity: str) -> Participant:
+    participant = room.participants.get(identity)
+    if participant is None:
+        raise TwirpError("not_found", "participant does not exist")
+    return participant
+
+
+_METHODS: dict[str, tuple[Callable[[], Any], Callable[[Host, VideoGrant | None, Any], Message]]] = {
+    "CreateRoom": (CreateRoomRequest, _create_room),
+    "ListRooms": (ListRoomsRequest, _list_rooms),
+    "DeleteRoom": (DeleteRoomRequest, _delete_room),
+    "UpdateRoomMetadata": (UpdateRoomMetadataRequest, _update_room_metadata),
+    "ListParticipants": (ListParticipantsRequest, _list_participants),
+    "GetParticipant": (RoomParticipantIdentity, _get_participant),
+    "RemoveParticipant": (RoomParticipantIdentity, _remove_participant),
+    "MutePublishedTrack": (MuteRoomTrackRequest, _mute),
+    "UpdateParticipant": (UpdateParticipantRequest, _update_participant),
+    "UpdateSubscriptions": (UpdateSubscriptionsRequest, _update_subscriptions),
+    "ForwardParticipant": (ForwardParticipantRequest, _only_in_the_cloud),
+    "MoveParticipant": (MoveParticipantRequest, _only_in_the_cloud),
+}
+
+_ABSENT = {
+    "livekit.Egress": "egress not connected (redis required)",
+    "livekit.Ingress": "ingress not connected (redis required)",
+    "livekit.SIP": "sip not connected (redis required)",
+}
+"""Services that this server has not, in the words of a LiveKit server that has them not either."""
