@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rtpcore.errors import ConfigError
 
-__all__ = ["Config", "Limits", "Listen", "Media"]
+__all__ = ["Config", "Limits", "Listen", "Media", "environment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +121,8 @@ class Config:
         if hasattr(os, "sched_getaffinity"):
             return max(1, min(64, len(os.sched_getaffinity(0))))
         return max(1, min(64, os.cpu_count() or 1))
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment. Whoever configures by it takes it as an argument, so that tests need none."""
+    return os.environ
