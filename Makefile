@@ -33,7 +33,7 @@ help:  ## Say what the verbs are
 
 .PHONY: serve
 serve: build  ## Start a server with a page to publish and play; prints its URL (ARGS="--help" for options)
-	@$(PY)/python -m rtpcore.serve $(ARGS)
+	@$(PY)/python -m rtpcore.serve --dev $(ARGS)
 
 .PHONY: test
 test: needs lint unit sim fuzz e2e quality  ## Everything CI checks; the quick checks first

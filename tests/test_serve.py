@@ -9,6 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from rtpcore import sdp
+from rtpcore.errors import ConfigError
 from rtpcore.http import whip
 from rtpcore.serve import application, configure, parse_arguments, url
 
@@ -307,11 +308,21 @@ class TestOther:
                 assert response.headers["Accept-Post"] == "application/sdp"
 
     def test_the_command_line(self) -> None:
-        found = configure(parse_arguments(["--udp-port", "0", "--tcp-port", "-1", "--workers", "2"]))
+        _, found = configure(parse_arguments(["--dev", "--udp-port", "0", "--tcp-port", "-1", "--workers", "2"]))
         assert (found.listen.udp_port, found.listen.tcp_port, found.workers) == (0, None, 2)
         assert url("0.0.0.0", 80) == "http://localhost:80/"
         with pytest.raises(SystemExit):
             parse_arguments(["--port", "none"])
+
+    def test_without_keys_it_says_how_to_get_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("LIVEKIT_KEYS", raising=False)
+        with pytest.raises(ConfigError, match="--dev"):
+            configure(parse_arguments([]))
+
+    def test_the_command_line_stands_over_the_file(self) -> None:
+        body = "port: 1000\nkeys: {key: 0123456789abcdef0123456789abcdef}\nregion: here"
+        settings, _ = configure(parse_arguments(["--config-body", body, "--port", "2000"]))
+        assert (settings.port, settings.region, list(settings.keys)) == (2000, "here", ["key"])
 
 
 def fragment_of(peer: Any, *, ufrag: str = "", pwd: str = "", candidates: str = "") -> str:

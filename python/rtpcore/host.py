@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import EncodingStarted, ReceiverEnded, TransportChanged
+from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
 from rtpcore.session import Session
 from rtpcore.wire import ids
@@ -27,6 +28,7 @@ from rtpcore.wire.messages import (
     DisconnectReason,
     LeaveRequest,
     ParticipantInfo,
+    RoomConfiguration,
     ServerInfo,
     SignalRequest,
     SignalResponse,
@@ -65,15 +67,16 @@ _PUBLISH_CODECS = ("video/VP8", "video/H264", "video/VP9", "video/AV1", "audio/o
 class Host:
     """Every room of this server, every client in them."""
 
-    def __init__(self, forwarder: Forwarder, keyring: Keyring, *, region: str = "") -> None:
+    def __init__(self, forwarder: Forwarder, keyring: Keyring, settings: LiveKitConfig | None = None) -> None:
         """Keep rooms on ``forwarder``, which the caller opens and closes; ``keyring`` signs refreshed tokens."""
+        self.settings = settings or LiveKitConfig()
         self.forwarder = forwarder
         self.keyring = keyring
         self.rooms: dict[str, Room] = {}
         self.sessions: dict[str, Session] = {}
         self.on_event: list[Callable[[Room, Happened], None]] = []
         self.node_id = ids.node_id(ids.secret)
-        self._region = region
+        self._region = self.settings.region
         self._by_transport: dict[str, Session] = {}
         self._claims: dict[str, Claims] = {}
         self._token_at_ms: dict[str, int] = {}
@@ -106,7 +109,7 @@ class Host:
         """
         now_ms = _now_ms()
         participant = self.check_join(claims, parameters)
-        room = self.ensure_room(_room_of(claims))
+        room = self.ensure_room(_room_of(claims), claims.room_config)
         before = room.participants.get(participant.identity)
         if before is not None:
             self.perform(room, room.remove(before, DisconnectReason.DUPLICATE_IDENTITY, now_ms))
@@ -135,6 +138,8 @@ class Host:
         is_new = room is not None and participant.identity not in room.participants
         if room is not None and room.is_full and is_new and not participant.is_dependent:
             raise JoinError(503, "the room is full")
+        if room is None and not self.settings.room.auto_create:
+            raise JoinError(404, "requested room does not exist")
         if room is None and len(self.rooms) >= _MAX_ROOMS:
             raise JoinError(503, "the server has no room for another room")
         return participant
@@ -185,13 +190,30 @@ class Host:
 
     ##### Rooms
 
-    def ensure_room(self, name: str) -> Room:
-        """The room with this name, made where there is none. Raises JoinError."""
+    def ensure_room(self, name: str, configuration: RoomConfiguration | None = None) -> Room:
+        """The room with this name, made where there is none.
+
+        Args:
+            name: Unique on this server.
+            configuration: What a new room is to be like, where it differs from the server's settings.
+
+        Raises:
+            JoinError: There are too many.
+        """
         room = self.rooms.get(name)
         if room is None:
             if len(self.rooms) >= _MAX_ROOMS:
                 raise JoinError(503, "the server has no room for another room")
-            room = self.rooms[name] = Room(name, ids.room_sid(ids.secret), _now_ms())
+            usual, wish = self.settings.room, configuration or RoomConfiguration()
+            room = self.rooms[name] = Room(
+                name,
+                ids.room_sid(ids.secret),
+                _now_ms(),
+                empty_timeout=wish.empty_timeout or usual.empty_timeout_s,
+                departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
+                max_participants=wish.max_participants or usual.max_participants,
+                metadata=wish.metadata,
+            )
         return room
 
     def close_room(self, room: Room, reason: DisconnectReason) -> None:

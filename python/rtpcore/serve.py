@@ -1,4 +1,4 @@
-"""``python -m rtpcore.serve``: a forwarder with WHIP, WHEP and a page.
+"""``python -m rtpcore.serve``: a server for LiveKit's clients, and in ``--dev`` for WHIP and WHEP with a page.
 
 >>> parse_arguments(["--port", "9000"]).port
 9000
@@ -13,45 +13,55 @@ import ipaddress
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from rtpcore.config import Config, Listen
-from rtpcore.errors import RtpcoreError
+from rtpcore.config import Config, Limits
+from rtpcore.errors import ConfigError, RtpcoreError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import page, rooms, rtc, status, whip
+from rtpcore.http import page, rooms, rtc, status, webhooks, whip
+from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.node import Node
 from rtpcore.wire.token import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-__all__ = ["application", "main", "parse_arguments"]
+__all__ = ["application", "configure", "main", "parse_arguments"]
+
+logger = logging.getLogger("rtpcore.serve")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse exits with 2 and the reason where it is wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m rtpcore.serve", description="A selective forwarding unit: WHIP in, WHEP out."
+        prog="python -m rtpcore.serve",
+        description="A server for LiveKit's clients. The command line stands over the environment, and that over a file.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address of HTTP (default: %(default)s, this machine only)")
-    parser.add_argument("--port", type=int, default=7880, help="port of HTTP (default: %(default)s; 0: any)")
+    parser.add_argument(
+        "--dev",
+        action="store_true",
+        help="try it: key 'devkey', secret 'secret', this machine only, and a page",
+    )
+    parser.add_argument("--config", metavar="FILE", help="LiveKit's configuration in YAML")
+    parser.add_argument("--config-body", metavar="YAML", help="the same as text")
+    parser.add_argument("--disable-strict-config", action="store_true", help="pass over settings that are not known")
+    parser.add_argument("--keys", metavar="'KEY: SECRET'", help="API keys with their secrets, as YAML")
+    parser.add_argument("--host", help="address of HTTP (default: every one; with --dev this machine only)")
+    parser.add_argument("--port", type=int, help="port of HTTP (default: 7880; 0: any)")
     parser.add_argument(
         "--rtc-host",
         action="append",
         metavar="ADDRESS",
         help="address of media, may be repeated; 0.0.0.0 is every address of the machine (default: as --host)",
     )
+    parser.add_argument("--udp-port", type=int, help="port of media for all peers (default: 7882; 0: any)")
     parser.add_argument(
-        "--udp-port", type=int, default=7882, help="port of media for all peers (default: %(default)s; 0: any)"
-    )
-    parser.add_argument(
-        "--tcp-port",
-        type=int,
-        default=7881,
-        help="port of media for networks without UDP (default: %(default)s; -1: none)",
+        "--tcp-port", type=int, help="port of media for networks without UDP (default: 7881; 0: any; -1: none)"
     )
     parser.add_argument(
         "--advertise",
@@ -60,70 +70,115 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="ADDRESS",
         help="address that peers are told instead, such as that of a NAT; one per IP family",
     )
-    parser.add_argument(
-        "--dev", action="store_true", help="let LiveKit clients in by the key 'devkey' with the secret 'secret'"
-    )
     parser.add_argument("--workers", type=int, default=None, help="threads that forward (default: one per core)")
-    parser.add_argument(
-        "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="(default: %(default)s)"
-    )
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="(default: info)")
     return parser.parse_args(arguments)
 
 
-def configure(arguments: argparse.Namespace) -> Config:
-    """The configuration meant by the command line. Raises ConfigError."""
-    hosts = arguments.rtc_host or [arguments.host]
-    return Config(
-        listen=Listen(
-            addresses=tuple(hosts),
-            udp_port=arguments.udp_port,
-            tcp_port=None if arguments.tcp_port < 0 else arguments.tcp_port,
-            advertise=tuple(arguments.advertise),
-        ),
-        workers=arguments.workers,
+def configure(arguments: argparse.Namespace) -> tuple[LiveKitConfig, Config]:
+    """What the command line, the environment and a file mean together, for rooms and for the forwarder.
+
+    Raises:
+        ConfigError: A setting is wrong or unknown, the file cannot be read, or there are no keys.
+    """
+    overrides: dict[str, Any] = {}
+    for name, value in (
+        ("keys", arguments.keys),
+        ("port", arguments.port),
+        ("bind_addresses", [arguments.host] if arguments.host else None),
+        ("logging.level", arguments.log_level or ("info" if arguments.dev else None)),
+    ):
+        if value is not None:
+            overrides[name] = value
+    settings = load(
+        _text_of(arguments),
+        overrides={name: value if isinstance(value, list) else str(value) for name, value in overrides.items()},
+        is_dev=arguments.dev,
+        is_strict=not arguments.disable_strict_config,
     )
+    config = settings.forwarder
+    listen = config.listen
+    # Here 0 is any free port, and an address of HTTP is one of media too unless another is named.
+    hosts = arguments.rtc_host or ([arguments.host] if arguments.host else None)
+    if hosts:
+        listen = replace(listen, addresses=tuple(hosts))
+    if arguments.udp_port is not None:
+        listen = replace(listen, udp_port=arguments.udp_port)
+    if arguments.tcp_port is not None:
+        listen = replace(listen, tcp_port=None if arguments.tcp_port < 0 else arguments.tcp_port)
+    if arguments.advertise:
+        listen = replace(listen, advertise=tuple(arguments.advertise))
+    # A client has two peer connections at the most.
+    return settings, replace(config, listen=listen, workers=arguments.workers, limits=Limits(transports=20_000))
 
 
-def application(config: Config, keyring: Keyring | None = None) -> web.Application:
-    """An aiohttp application that runs a forwarder while it runs itself; with keys, LiveKit's clients may join."""
+def _text_of(arguments: argparse.Namespace) -> str:
+    if arguments.config_body:
+        return str(arguments.config_body)
+    if not arguments.config:
+        return ""
+    try:
+        return Path(arguments.config).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--config", f"{arguments.config} cannot be read: {error}") from error
+
+
+def application(config: Config, settings: LiveKitConfig | None = None) -> web.Application:
+    """An aiohttp application that runs a forwarder while it runs itself.
+
+    Args:
+        config: For the forwarder.
+        settings: For everything else; those of ``--dev`` by default.
+    """
+    settings = load(environ={}, is_dev=True) if settings is None else settings
+    keyring = Keyring(settings.keys, allow_short=settings.development)
 
     async def run(app: web.Application) -> AsyncIterator[None]:
-        async with Forwarder(config) as forwarder:
-            app[whip.NODE] = Node(forwarder)
-            task = asyncio.create_task(app[whip.NODE].run())
-            if keyring is None:
-                yield
-            else:
-                async with Host(forwarder, keyring) as app[rtc.HOST]:
-                    yield
-        # The forwarder's events end when it closes, and the task with them.
-        await task
+        async with contextlib.AsyncExitStack() as stack:
+            forwarder = await stack.enter_async_context(Forwarder(config))
+            app[whip.NODE] = await stack.enter_async_context(Node(forwarder))
+            host = Host(forwarder, keyring, settings)
+            hook = settings.webhook
+            if hook.urls:
+                hooks = await stack.enter_async_context(
+                    webhooks.Webhooks(keyring, key=hook.api_key, urls=hook.urls, wants=hook.filter_params.lets)
+                )
+                host.on_event.append(hooks.notify)
+            app[rtc.HOST] = await stack.enter_async_context(host)
+            yield
 
-    app = web.Application(client_max_size=512 * 1024)
+    app = web.Application(client_max_size=settings.limit.max_api_request_body_size, middlewares=[rtc.cors])
     app.cleanup_ctx.append(run)
-    app.add_routes(
-        [
-            *page.routes(),
-            *status.routes(),
-            *whip.routes(),
-            *(() if keyring is None else (*rtc.routes(), *rooms.routes())),
-        ]
-    )
+    app.add_routes([*page.routes(has_page=settings.development), *status.health_routes()])
+    app.add_routes([*rtc.routes(), *rooms.routes()])
+    if settings.development:
+        # These ask for no token, so that a camera is a click away.
+        app.add_routes([*status.routes(), *whip.routes()])
     return app
 
 
-async def serve(arguments: argparse.Namespace) -> None:
+async def serve(settings: LiveKitConfig, config: Config) -> None:
     """Serve until SIGINT or SIGTERM. Raises RtpcoreError or OSError where it cannot start."""
-    keyring = Keyring({"devkey": "secret"}, allow_short=True) if arguments.dev else None
-    runner = web.AppRunner(application(configure(arguments), keyring), access_log=None)
+    runner = web.AppRunner(application(config, settings), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, arguments.host, arguments.port).start()
-        port = runner.addresses[0][1]  # of --port 0, the one that the kernel chose
+        addresses = settings.bind_addresses or ("0.0.0.0", "::")
+        port = settings.port
+        for address in addresses:
+            try:
+                await web.TCPSite(runner, address, port).start()
+            except OSError:
+                # A machine without IPv6 serves what it has.
+                if address == addresses[0]:
+                    raise
+                continue
+            port = runner.addresses[0][1]  # of --port 0, the one that the kernel chose
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        print(f"rtpcore is ready: open {url(arguments.host, port)}", flush=True)
+        print(f"rtpcore is ready: open {url(addresses[0], port)}", flush=True)
+        if settings.development:
+            print(f"LiveKit clients: {url(addresses[0], port).replace('http', 'ws', 1)} key devkey, secret secret")
         await stopped.wait()
     finally:
         await runner.cleanup()
@@ -148,9 +203,14 @@ def url(host: str, port: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is 1 where it could not start."""
     parsed = parse_arguments(arguments)
-    logging.basicConfig(level=parsed.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(parsed))
+        settings, config = configure(parsed)
+        logging.basicConfig(
+            level=settings.logging.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        for name in settings.unsupported:
+            logger.warning("the setting %s has no effect here", name)
+        asyncio.run(serve(settings, config))
     except (RtpcoreError, OSError) as error:
         print(f"rtpcore cannot start: {error}", file=sys.stderr)
         return 1

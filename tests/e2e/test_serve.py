@@ -13,7 +13,7 @@ import aiohttp
 async def test_starts_answers_and_stops() -> None:
     ports = ("--port", "0", "--udp-port", "0", "--tcp-port", "0")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rtpcore.serve", *ports, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "rtpcore.serve", "--dev", *ports, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None

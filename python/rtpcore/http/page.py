@@ -32,15 +32,21 @@ _POLICY = "; ".join(
 """No script or style but ours, nobody asked but us (Content Security Policy Level 3)."""
 
 
-def routes() -> list[web.RouteDef]:
-    """The routes of this module."""
+def routes(*, has_page: bool = True) -> list[web.RouteDef]:
+    """The routes of this module; without the page ``/`` is only what health checks ask."""
+    if not has_page:
+        return [web.get("/", _health)]
     return [web.get("/", _index), web.get("/page/{name}", _file)]
+
+
+async def _health(_request: web.Request) -> web.Response:
+    return web.Response(text="OK")
 
 
 async def _index(request: web.Request) -> web.Response:
     if "text/html" not in request.headers.get("Accept", ""):
         # Load balancers and health checks ask without saying what they take.
-        return web.Response(text="OK")
+        return await _health(request)
     return _respond("index.html")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from rtpcore.errors import JoinError
-from rtpcore.http.rtc import HOST, claims_of
+from rtpcore.http.rtc import HOST, ROOT, claims_of
 from rtpcore.wire import twirp
 from rtpcore.wire.messages import (
     CreateRoomRequest,
@@ -55,7 +55,7 @@ logger = logging.getLogger("rtpcore.http.rooms")
 
 def routes() -> list[web.RouteDef]:
     """The routes of this module."""
-    return [web.route("*", "/twirp/{service}/{method}", _call)]
+    return [web.route("*", f"{ROOT}twirp/{{service}}/{{method}}", _call)]
 
 
 async def _call(request: web.Request) -> web.Response:

@@ -24,17 +24,25 @@ from rtpcore.wire import join, signal
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, SignalResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
+
     from rtpcore.host import Host
     from rtpcore.session import Session
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.token import Claims
 
-__all__ = ["HOST", "claims_of", "routes"]
+    Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+__all__ = ["HOST", "ROOT", "claims_of", "cors", "routes"]
 
 logger = logging.getLogger("rtpcore.http.rtc")
 
 HOST: web.AppKey[Host] = web.AppKey("rtpcore.host")
 """Where an application keeps its host."""
+
+ROOT = "/{slash:/?}"
+"""Clients join a URL that ends in a slash and a path that begins with one."""
 
 _MAX_MESSAGE = 2 * 1024 * 1024
 _PING_INTERVAL = 10.0
@@ -46,11 +54,31 @@ _CLOSE_PATIENCE = 5.0
 def routes() -> list[web.RouteDef]:
     """The routes of this module."""
     return [
-        web.get("/rtc", _rtc),
-        web.get("/rtc/v1", _rtc),
-        web.get("/rtc/validate", _validate),
-        web.get("/rtc/v1/validate", _validate),
+        web.get(f"{ROOT}rtc", _rtc),
+        web.get(f"{ROOT}rtc/v1", _rtc),
+        web.get(f"{ROOT}rtc/validate", _validate),
+        web.get(f"{ROOT}rtc/v1/validate", _validate),
     ]
+
+
+@web.middleware
+async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let pages of every origin call (Fetch §3.2): who may is told by tokens, not by where a page comes from."""
+    origin = request.headers.get("Origin")
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        response: web.StreamResponse = web.Response(status=204)
+    else:
+        response = await handler(request)
+    if origin is not None and not response.prepared:
+        response.headers.setdefault("Access-Control-Allow-Origin", origin)
+        response.headers.setdefault("Access-Control-Expose-Headers", "*")
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = "OPTIONS, HEAD, GET, POST, PATCH, DELETE"
+            response.headers["Access-Control-Allow-Headers"] = request.headers.get(
+                "Access-Control-Request-Headers", "*"
+            )
+            response.headers["Access-Control-Max-Age"] = "86400"
+    return response
 
 
 def claims_of(request: web.Request) -> Claims:
@@ -69,7 +97,7 @@ def claims_of(request: web.Request) -> Claims:
 
 def _parameters(request: web.Request) -> JoinParameters:
     try:
-        return join.parse(request.query, is_v1=request.path.startswith("/rtc/v1"))
+        return join.parse(request.query, is_v1="/rtc/v1" in request.path)
     except ProtocolError as error:
         raise JoinError(400, str(error)) from error
 

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from rtpcore.forwarder import Receiver, Sender
     from rtpcore.node import Session
 
-__all__ = ["routes"]
+__all__ = ["health_routes", "routes"]
+
+
+def health_routes() -> list[web.RouteDef]:
+    """Whether the process lives; depends on nothing outside of it."""
+    return [web.get("/livez", _livez)]
 
 
 def routes() -> list[web.RouteDef]:
-    """The routes of this module."""
+    """What goes on in rooms, for the page."""
     return [
-        web.get("/livez", _livez),
         web.get("/api/stats", _stats),
         web.get("/api/rooms/{room}", _room),
         web.get("/session/{room}/{session}/stats", _own),

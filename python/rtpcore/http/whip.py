@@ -35,6 +35,8 @@ NODE: web.AppKey[Node] = web.AppKey("rtpcore.node")
 """Where an application keeps its node."""
 
 _SDP = "application/sdp"
+_MAX_OFFER = 512 * 1024
+"""Characters of an offer; those of browsers with many tracks have some ten thousand."""
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 
 
@@ -117,7 +119,10 @@ async def _layer(request: web.Request) -> web.Response:
 async def _offer(request: web.Request) -> str:
     if request.content_type != _SDP:
         raise web.HTTPUnsupportedMediaType(text=f"send {_SDP}", headers={"Accept-Post": _SDP})
-    return await request.text()
+    text = await request.text()
+    if len(text) > _MAX_OFFER:
+        raise web.HTTPRequestEntityTooLarge(_MAX_OFFER, len(text))
+    return text
 
 
 def _session(request: web.Request) -> Session:

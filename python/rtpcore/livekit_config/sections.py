@@ -243,6 +243,14 @@ class WebhookFilter:
     include_events: tuple[str, ...] = ()
     exclude_events: tuple[str, ...] = ()
 
+    def lets(self, event: str) -> bool:
+        """Whether an event is told.
+
+        >>> WebhookFilter(exclude_events=("room_started",)).lets("room_started")
+        False
+        """
+        return event not in self.exclude_events and (not self.include_events or event in self.include_events)
+
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
