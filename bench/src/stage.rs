@@ -210,6 +210,7 @@ impl Stage {
     pub fn pace(&mut self, load: f64) -> Duration {
         let slow = Duration::from_nanos(3000 * self.fan_out() as u64);
         let window = self.measure(|stage| stage.drive(100, slow, || ()));
+        assert_eq!(window.packets(), 100 * self.fan_out() as u64, "every packet is forwarded: the machine is too busy");
         let busiest = window.cpu_ns.iter().max().copied().unwrap_or(0) as f64 / 100.0;
         Duration::from_nanos((busiest / load) as u64)
     }
