@@ -53,8 +53,8 @@ def main() -> int:
     broken = [row for row in rows if row.holds is False]
     held = sum(row.holds is True for row in rows)
     print(f"{held} of {held + len(broken)} bounds hold.", *(f"{row.name} is not {row.bound}." for row in broken))
-    if missing := BOUNDS.keys() - {row.name for row in rows}:
-        print(f"Not measured: {', '.join(name for name in BOUNDS if name in missing)}.")
+    if not arguments.parts and (missing := BOUNDS.keys() - by_name.keys()):
+        raise SystemExit(f"Bounds without a row: {', '.join(sorted(missing))}.")
     if not arguments.parts and not arguments.quick:
         write(RESULTS, machine(), rows)
         print(f"Written to {RESULTS.relative_to(ROOT)}.")
