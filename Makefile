@@ -36,7 +36,7 @@ serve: build  ## Start a server with a page to publish and play; prints its URL 
 	@$(PY)/python -m rtpcore.serve --dev $(ARGS)
 
 .PHONY: test
-test: needs lint unit sim fuzz e2e quality  ## Everything CI checks; the quick checks first
+test: needs lint unit sim fuzz e2e instructions quality  ## Everything CI checks; the quick checks first
 
 ##### Parts of it
 
@@ -94,8 +94,12 @@ wasm:  ## The core builds for wasm32 and asks the host for nothing
 package: $(ENV) $(EXTENSION)
 	scripts/package.sh
 
+.PHONY: instructions
+instructions: needs-bench $(ENV)  ## Instructions per packet beside bench/baseline.txt (ARGS=--check to fail, --update to write)
+	$(PY)/python bench/instructions.py $(ARGS)
+
 .PHONY: bench
-bench: needs-bench $(EXTENSION)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
+bench: needs-bench $(ENV)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
 	$(PY)/python -m bench $(ARGS)
 
 ##### Housekeeping
@@ -121,7 +125,7 @@ clean:  ## Remove everything that was built or installed here
 .PHONY: needs needs-unit needs-e2e needs-fuzz needs-bench
 # Asked for in one go by `make test`, so that a missing package is known after a second and not after ten minutes.
 needs:
-	@scripts/need.sh libsrtp2 chromium c++
+	@scripts/need.sh libsrtp2 chromium c++ valgrind
 needs-unit:
 	@scripts/need.sh libsrtp2
 needs-e2e:

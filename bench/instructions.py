@@ -12,6 +12,7 @@ and needs a runner of its very version, of more than a hundred crates, on every 
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -23,13 +24,16 @@ BASELINE = ROOT / "bench" / "baseline.txt"
 TOLERANCE = 0.02
 
 
+def build(program: str) -> Path:
+    """Compile one of src/bin, and say where it lies."""
+    command = ["cargo", "build", "--quiet", "--release", "--package", "rtpcore-bench", "--bin", program]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / program
+
+
 def count() -> dict[str, float]:
     """Instructions per unit of every case, by name."""
-    subprocess.run(
-        ["cargo", "build", "--quiet", "--release", "--package", "rtpcore-bench", "--bin", "instructions"],
-        cwd=ROOT,
-        check=True,
-    )
+    program = build("instructions")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind"
         run = subprocess.run(
@@ -41,7 +45,7 @@ def count() -> dict[str, float]:
                 "--dump-before=case_ends",
                 "--zero-before=case_ends",
                 f"--callgrind-out-file={out}",
-                str(ROOT / "target" / "release" / "instructions"),
+                str(program),
             ],
             check=True,
             capture_output=True,
@@ -71,6 +75,14 @@ def baseline() -> dict[str, float]:
     return {name: float(value) for name, value in (line.split() for line in BASELINE.read_text().splitlines())}
 
 
+def change(value: float, before: float | None) -> str:
+    """How a count stands to the committed one, in words short enough for a table."""
+    if before is None:
+        return "new"
+    ratio = value / before - 1
+    return "" if abs(ratio) < 0.0005 else f"{ratio:+.1%}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     choice = parser.add_mutually_exclusive_group()
@@ -81,11 +93,9 @@ def main() -> int:
     counts, before = count(), baseline()
     risen = []
     for name, value in counts.items():
-        change = value / before[name] - 1 if name in before else None
-        if change is not None and change > TOLERANCE:
+        if value > before.get(name, value) * (1 + TOLERANCE):
             risen.append(name)
-        note = "new" if change is None else "" if abs(change) < 0.0005 else f"{change:+.1%}"
-        print(f"{name:<26} {value:9.1f}  {note}")
+        print(f"{name:<26} {value:9.1f}  {change(value, before.get(name))}")
     for name in before.keys() - counts.keys():
         print(f"{name:<26}            gone")
     if arguments.update:
