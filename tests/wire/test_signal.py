@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -59,6 +61,10 @@ def test_text_is_written_as_gos_protojson_writes_it() -> None:
     )
 
 
+def test_whole_surrogate_pairs_are_letters_like_any_other() -> None:
+    assert signal.decode('{"mute":{"sid":"\\ud83d\\ude00 \\\\ud800"}}').mute.sid == "\U0001f600 \\ud800"
+
+
 def test_a_message_without_fields_is_a_message() -> None:
     assert signal.decode(b"\x2a\x00").WhichOneof("message") == "mute"
     assert signal.decode('{"mute":{}}') == SignalRequest(mute=MuteTrackRequest())
@@ -77,7 +83,9 @@ def test_a_request_from_the_future_is_no_error() -> None:
         *(b"", b"\xff", b"\x0a\x05abc", b"\x0a\x02\x0a\xff"),
         *("", " ", "{}", "[]", "null", "7", '"ping"', "{", '{"a":' * 100_000),
         *('{"ping":"x"}', '{"ping":1e999}', '{"ping":' + "9" * 5000 + "}", '{"ping":1,"mute":{}}'),
-        *('{"mute":[1]}', '{"mute":{"sid":"\\ud800"}}', '{"offer":{"midToTrackId":[1]}}'),
+        *('{"mute":[1]}', '{"offer":{"midToTrackId":[1]}}', '{"mute":{"sid":"\\ud800"}}', '{"mute":{"sid":"\ud800"}}'),
+        # Over such names protobuf 7.36 fails with SystemError.
+        *('{"offer":"\\uD800"}', '{"\\ud800":1}', '{"addTrack":{"type":"\\uDfff"}}'),
     ],
 )
 def test_what_is_no_request_is_refused(frame: bytes | str) -> None:
@@ -92,3 +100,27 @@ def test_whatever_comes_is_a_request_or_a_protocol_error(frame: bytes | str) -> 
     except ProtocolError:
         return
     request.SerializeToString()
+
+
+@given(messages(SignalRequest), st.data())
+def test_a_request_with_anything_in_one_place_is_a_request_or_a_protocol_error(
+    request: SignalRequest, data: st.DataObject
+) -> None:
+    tree = json_format.MessageToDict(request)
+    places = list(every_place(tree))
+    if places:
+        container, key = data.draw(st.sampled_from(places))
+        container[key] = data.draw(VALUES)
+    try:
+        got = signal.decode(json.dumps(tree))
+    except ProtocolError:
+        return
+    got.SerializeToString()
+
+
+def every_place(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in decoded JSON with each of its keys or indices."""
+    keys = list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    for key in keys:
+        yield tree, key
+        yield from every_place(tree[key])

@@ -78,6 +78,7 @@ def test_an_empty_protobuf_is_a_message_and_empty_json_is_none() -> None:
         ("application/json", b"\xff"),
         ("application/json", b'{"name":1}'),
         ("application/json", b'{"name":"\\ud800"}'),
+        ("application/json", b'{"\\ud800":"name"}'),
         ("application/json", b'{"maxParticipants":1e999}'),
         ("application/json", b'{"agents":' * 100_000),
         ("application/protobuf", b"\xff"),

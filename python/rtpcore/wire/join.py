@@ -170,7 +170,7 @@ def _read_attributes(encoded: str) -> dict[str, str]:
         attributes = text.read_object(_decode_base64(encoded, "attributes"))
     except ValueError:
         raise ProtocolError("attributes as a JSON object in base64url") from None
-    if not all(isinstance(part, str) and text.is_unicode(part) for pair in attributes.items() for part in pair):
+    if not all(isinstance(value, str) for value in attributes.values()):
         raise ProtocolError("attributes whose values are text")
     return {name: value for name, value in attributes.items() if value}
 

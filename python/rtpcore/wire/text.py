@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
 
 from rtpcore.wire.messages import Message
 
-__all__ = ["fill", "is_unicode", "read_object", "write"]
+__all__ = ["fill", "read_object", "write"]
 
 M = TypeVar("M", bound=Message)
 
 
 def read_object(text: bytes | str) -> dict[str, Any]:
-    """Read a JSON object, in UTF-8 if it is bytes. Raises ValueError if it is something else."""
+    """Read a JSON object, in UTF-8 if it is bytes.
+
+    Raises:
+        ValueError: It is something else, or has half a surrogate pair in it: JSON and Python's strings can hold one,
+            but no message can, and protobuf does not always fail cleanly over it (SystemError for a name).
+    """
+    text = text.decode() if isinstance(text, bytes) else text
     try:
-        value = json.loads(text.decode() if isinstance(text, bytes) else text)
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            # Most likely whole pairs, as JavaScript escapes them; encoding what came of it tells.
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
@@ -26,7 +36,11 @@ def read_object(text: bytes | str) -> dict[str, Any]:
 
 
 def fill(message: M, fields: object) -> M:
-    """Set what a decoded JSON object says, in camel or snake case; what is unknown is ignored.
+    """Set what a JSON object says, in camel or snake case; what is unknown is ignored.
+
+    Args:
+        message: An empty one.
+        fields: What `read_object` made, or a part of that.
 
     Returns:
         The same message.
@@ -38,7 +52,7 @@ def fill(message: M, fields: object) -> M:
         raise ValueError("not an object")
     try:
         return json_format.ParseDict(fields, message, ignore_unknown_fields=True)
-    # Its own error covers most, but not infinity for a number, a list for a map or half a surrogate pair in text.
+    # Its own error covers most, but not infinity for a number or a list for a map.
     except (json_format.Error, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise ValueError(f"not a {message.DESCRIPTOR.name}") from None
 
@@ -56,6 +70,4 @@ def write(message: Message, *, is_whole: bool = False) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def is_unicode(text: str) -> bool:
-    """Whether text can be sent: JSON can hold half a surrogate pair, and Python's strings can, but no message."""
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")

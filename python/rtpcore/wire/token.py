@@ -464,7 +464,7 @@ def _texts(payload: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _string(value: object, name: str) -> str:
-    if not isinstance(value, str) or not text.is_unicode(value):
+    if not isinstance(value, str):
         raise TokenError(f"the token's {name!r} is not text")
     return value
 
