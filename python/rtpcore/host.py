@@ -129,6 +129,7 @@ class Host:
         self.perform(room, effects)
         for request in _early_requests(parameters):
             self.handle(session, request)
+        session.negotiate()
         return session
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:

@@ -35,12 +35,15 @@ __all__ = ["application", "configure", "main", "parse_arguments"]
 
 logger = logging.getLogger("rtpcore.serve")
 
+_MAX_REQUEST_LINE = 1 << 20
+"""Bytes of a request's first line, and of a header: what Go's servers take, and so what clients count on."""
+
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse exits with 2 and the reason where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m rtpcore.serve",
-        description="A server for LiveKit's clients. The command line stands over the environment, and that over a file.",
+        description="A server for LiveKit's clients. The command line stands over the environment, that over a file.",
     )
     parser.add_argument(
         "--dev",
@@ -159,7 +162,13 @@ def application(config: Config, settings: LiveKitConfig | None = None) -> web.Ap
 
 async def serve(settings: LiveKitConfig, config: Config) -> None:
     """Serve until SIGINT or SIGTERM. Raises RtpcoreError or OSError where it cannot start."""
-    runner = web.AppRunner(application(config, settings), access_log=None)
+    # A client that joins by one request puts its first description into the query.
+    runner = web.AppRunner(
+        application(config, settings),
+        access_log=None,
+        max_line_size=_MAX_REQUEST_LINE,
+        max_field_size=_MAX_REQUEST_LINE,
+    )
     await runner.setup()
     try:
         addresses = settings.bind_addresses or ("0.0.0.0", "::")
