@@ -21,7 +21,9 @@ from rtpcore.wire.messages import (
     SessionDescription,
     SignalResponse,
     SignalTarget,
+    SpeakerInfo,
     SubscriptionError,
+    UpdateTrackSettings,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Session:
         participant: Who.
         room: Where.
         outbox: What is to be sent, oldest first.
+        is_attached: There is a socket.
+        drops_next_resume: The next socket is closed at once, since a client wants to see what it does then.
         is_over: A goodbye is in `outbox`, or was sent; the socket is closed behind it.
     """
 
@@ -78,6 +82,7 @@ class Session:
         self.outbox: deque[SignalResponse] = deque()
         self.is_over = False
         self.is_attached = True
+        self.drops_next_resume = False
         self.wake: Callable[[], None] = _nobody
         self._letters = letters
         self.publisher = Connection(expect)
@@ -286,7 +291,7 @@ class Session:
     ##### Subscribing
 
     def _handle_subscription(self, request: SignalRequest, now_ms: int) -> list[Effect]:
-        return self.room.update_subscription(self.participant, request.subscription)
+        return self.room.update_subscription(self.participant, request.subscription, now_ms)
 
     def _handle_track_setting(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         return self.room.update_settings(self.participant, request.track_setting)
@@ -366,8 +371,39 @@ class Session:
                 raise ProtocolError("tracks that this server knows")
         effects: list[Effect] = []
         if state.HasField("subscription"):
-            effects += self.room.update_subscription(self.participant, state.subscription)
+            effects += self.room.update_subscription(self.participant, state.subscription, now_ms)
+        if state.track_sids_disabled:
+            disabled = UpdateTrackSettings(track_sids=state.track_sids_disabled, disabled=True)
+            effects += self.room.update_settings(self.participant, disabled)
         return effects
+
+    def _handle_simulate(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        """Play a fault that a client's tests ask for."""
+        scenario = request.simulate.WhichOneof("scenario")
+        match scenario:
+            case "server_leave":
+                return self.room.remove(self.participant, DisconnectReason.SERVER_SHUTDOWN, now_ms)
+            case "node_failure" | "migration":
+                # No goodbye: the socket and the peer connections are simply gone.
+                return self.room.leave(self.participant, DisconnectReason.STATE_MISMATCH, now_ms)
+            case "leave_request_full_reconnect" | "switch_candidate_protocol":
+                message = SignalResponse()
+                message.leave.action, message.leave.can_reconnect = LeaveRequest.Action.RECONNECT, True
+                self.send(message)
+                return self.room.leave(self.participant, DisconnectReason.STATE_MISMATCH, now_ms)
+            case "speaker_update":
+                told = SignalResponse()
+                told.speakers_changed.speakers.extend(
+                    SpeakerInfo(sid=one.sid, level=0.5, active=True) for one in self.room.participants.values()
+                )
+                self.send(told)
+                return []
+            case "disconnect_signal_on_resume" | "disconnect_signal_on_resume_no_messages":
+                self.drops_next_resume = True
+                return []
+            case _:
+                logger.info("the scenario %s cannot be simulated here", scenario)
+                return []
 
     ##### The end
 

@@ -153,6 +153,53 @@ def test_layers_go_by_size_then_by_quality() -> None:
     assert subscription.settings.is_disabled
 
 
+def test_a_track_may_be_asked_for_before_it_is_there() -> None:
+    room, (alice, bob, carol) = room_of("alice", "bob", "carol")
+    bob.auto_subscribe = False
+    assert room.update_subscription(bob, UpdateSubscription(track_sids=["TR_1", "TR_no"], subscribe=True), 0) == []
+    room.update_subscription(carol, UpdateSubscription(track_sids=["TR_1"], subscribe=False), 0)
+    room.update_settings(bob, UpdateTrackSettings(track_sids=["TR_1"], disabled=True))
+    room.add_track(alice, camera(), "TR_1")
+    effects = room.publish(alice.pending[0], 0)
+    assert [e.subscription.subscriber for e in effects if isinstance(e, Subscribe)] == [bob]
+    assert bob.subscriptions["TR_1"].settings.is_disabled
+    assert told(room.check(59_999), bob) == []
+    assert told(room.check(60_000), bob) == ["subscription_response"]
+
+
+def test_publishers_are_asked_for_less_only_after_a_while() -> None:
+    room, (alice, bob) = room_of("alice", "bob")
+    layers = [VideoLayer(quality=quality) for quality in (VideoQuality.LOW, VideoQuality.MEDIUM, VideoQuality.HIGH)]
+    room.add_track(alice, camera(layers=layers), "TR_1")
+    room.publish(alice.pending[0], 0)
+    room.update_settings(bob, UpdateTrackSettings(track_sids=["TR_1"], quality=VideoQuality.LOW))
+    assert told(room.check(20_000), alice) == []
+    assert told(room.check(24_999), alice) == []
+    (effect,) = room.check(25_000)
+    assert isinstance(effect, Tell)
+    enabled = [one.enabled for one in effect.message.subscribed_quality_update.subscribed_qualities]
+    assert enabled == [True, False, False]
+    room.update_settings(bob, UpdateTrackSettings(track_sids=["TR_1"], quality=VideoQuality.HIGH))
+    assert told(room.check(25_001), alice) == ["subscribed_quality_update"], "more is asked for at once"
+    assert room.check(60_000) == []
+
+
+def test_speakers_are_told_to_those_who_hear_them() -> None:
+    room, (alice, bob, carol) = room_of("alice", "bob", "carol")
+    carol.auto_subscribe = False
+    request = AddTrackRequest(cid="m", type=TrackType.AUDIO, source=TrackSource.MICROPHONE)
+    room.add_track(alice, request, "TR_1")
+    room.publish(alice.pending[0], 0)
+    track = alice.tracks["TR_1"]
+    effects = room.hear(track, 0.5)
+    assert [told(effects, one) for one in (alice, bob, carol)] == [["speakers_changed"], ["speakers_changed"], []]
+    assert room.hear(track, 0.5) == []
+    late = somebody("late")
+    assert "speakers_changed" in told(room.join(late), late)
+    assert "speakers_changed" in told(room.mute(track, is_muted=True), bob)
+    assert room.hear(track, 0.5) == [], "what is muted does not speak"
+
+
 def test_rooms_end_when_nobody_comes_or_comes_back() -> None:
     room = Room("r", "RM_1", 0, empty_timeout=10, departure_timeout=5)
     assert not room.is_over(9_999)
@@ -242,7 +289,7 @@ class Rooms(RuleBasedStateMachine):
     @rule(who=present, other=present, subscribe=st.booleans())
     def wish(self, who: Participant, other: Participant, subscribe: bool) -> None:
         request = UpdateSubscription(track_sids=[*other.tracks, "TR_none"], subscribe=subscribe)
-        self.take(self.room.update_subscription(who, request))
+        self.take(self.room.update_subscription(who, request, 0))
 
     @rule(who=present, other=present, everybody=st.booleans())
     def permit(self, who: Participant, other: Participant, everybody: bool) -> None:

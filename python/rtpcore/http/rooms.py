@@ -170,7 +170,7 @@ def _update_subscriptions(host: Host, grant: VideoGrant | None, request: UpdateS
     wish = UpdateSubscription(
         track_sids=request.track_sids, subscribe=request.subscribe, participant_tracks=request.participant_tracks
     )
-    host.perform(room, room.update_subscription(_participant(room, request.identity), wish))
+    host.perform(room, room.update_subscription(_participant(room, request.identity), wish, int(time.time() * 1000)))
     return UpdateSubscriptionsResponse()
 
 

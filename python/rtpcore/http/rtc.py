@@ -119,6 +119,10 @@ async def _rtc(request: web.Request) -> web.StreamResponse:
     try:
         claims, parameters = claims_of(request), _parameters(request)
         session = host.resume(claims, parameters) if parameters.reconnect else host.join(claims, parameters)
+        if parameters.reconnect and session is not None and session.drops_next_resume:
+            session.drops_next_resume = False
+            host.detach(session)
+            return web.Response(status=503)
     except JoinError as error:
         return web.Response(status=error.status, text=error.reason)
     if session is None:

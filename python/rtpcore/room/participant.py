@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rtpcore.wire.messages import ClientInfo, ParticipantInfo, ParticipantPermission, TrackSource
 
 if TYPE_CHECKING:
-    from rtpcore.room.track import Subscription, Track
+    from rtpcore.room.track import Subscription, Track, TrackSettings
 
 __all__ = ["Participant"]
 
@@ -27,6 +27,8 @@ class Participant:
         pending: Tracks announced, without media yet, oldest first.
         tracks: Tracks with media, by sid.
         subscriptions: By the track's sid.
+        wishes: Tracks that it asked for before they were there, with when (Unix time in ms); None where it wants none.
+        early_settings: What it said of tracks that it did not have yet.
         granted: By subscriber sid or identity, the track sids it may take, None for all; None lets everybody.
         level: How loud it speaks, 0 for not at all, to 1.
     """
@@ -49,6 +51,8 @@ class Participant:
     pending: list[Track] = field(default_factory=list)
     tracks: dict[str, Track] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    wishes: dict[str, int | None] = field(default_factory=dict)
+    early_settings: dict[str, TrackSettings] = field(default_factory=dict)
     granted: dict[str, frozenset[str] | None] | None = None
     level: float = 0.0
 

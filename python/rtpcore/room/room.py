@@ -263,18 +263,22 @@ class Room:
         return self.announce(track.publisher, to_itself=True) if track.is_published else []
 
     def check(self, now_ms: int) -> list[Effect]:
-        """Ask publishers for the qualities that are wanted by now."""
-        tracks = (track for one in self.participants.values() for track in one.tracks.values())
-        return [effect for track in tracks for effect in dynacast.update(track, now_ms)]
+        """Do what time alone brings: fewer qualities are asked of publishers, and hopeless wishes are refused."""
+        effects: list[Effect] = []
+        for participant in self.participants.values():
+            effects += subscribing.expire(participant, now_ms)
+            for track in participant.tracks.values():
+                effects += dynacast.update(track, now_ms)
+        return effects
 
     ##### Subscriptions
 
-    def update_subscription(self, participant: Participant, request: UpdateSubscription) -> list[Effect]:
+    def update_subscription(self, participant: Participant, request: UpdateSubscription, now_ms: int) -> list[Effect]:
         """A client wants tracks, or no longer."""
         sids = [*request.track_sids, *(sid for one in request.participant_tracks for sid in one.track_sids)]
         effects: list[Effect] = []
         for sid in dict.fromkeys(sids):
-            effects += subscribing.wish(self, participant, sid, is_wanted=request.subscribe)
+            effects += subscribing.wish(self, participant, sid, is_wanted=request.subscribe, now_ms=now_ms)
         return effects
 
     def update_settings(self, participant: Participant, request: UpdateTrackSettings) -> list[Effect]:

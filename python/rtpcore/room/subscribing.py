@@ -15,34 +15,52 @@ if TYPE_CHECKING:
     from rtpcore.room.track import Track
     from rtpcore.wire.messages import SubscriptionPermission, UpdateTrackSettings
 
-__all__ = ["adjust", "end", "offer", "permit", "reconsider", "wish"]
+__all__ = ["adjust", "end", "expire", "offer", "permit", "reconsider", "wish"]
 
-_MAX_SETTINGS = 1000
-"""Tracks that one client may describe before they exist."""
+_MAX_EARLY = 1000
+"""Tracks of which one client may speak before they exist."""
+
+_PATIENCE_MS = 60_000
+"""How long a track may take that was asked for before it was there: its publisher may be about to publish it."""
+
+_NOT_ASKED = -1
 
 
 def offer(track: Track, subscriber: Participant) -> list[Effect]:
     """A track is there that `subscriber` may want."""
-    if not subscriber.auto_subscribe:
+    asked_at_ms = subscriber.wishes.pop(track.sid, _NOT_ASKED)
+    if asked_at_ms is None or (asked_at_ms == _NOT_ASKED and not subscriber.auto_subscribe):
         return []
     return _begin(track, subscriber)
 
 
-def wish(room: Room, subscriber: Participant, sid: str, *, is_wanted: bool) -> list[Effect]:
-    """`subscriber` wants a track, or no longer."""
+def wish(room: Room, subscriber: Participant, sid: str, *, is_wanted: bool, now_ms: int) -> list[Effect]:
+    """`subscriber` wants a track, or no longer. One that is not there yet may come (see :func:`expire`)."""
     known = subscriber.subscriptions.get(sid)
     if known is not None:
         known.is_wanted = is_wanted
         return _settle(known)
     track = room.find_track(sid)
-    if track is None or track.publisher is subscriber:
-        if not is_wanted:
-            return []
-        response = SignalResponse()
-        response.subscription_response.track_sid = sid
-        response.subscription_response.err = SubscriptionError.SE_TRACK_NOTFOUND
-        return [Tell(subscriber, response)]
+    if track is None:
+        if len(subscriber.wishes) < _MAX_EARLY:
+            subscriber.wishes[sid] = now_ms if is_wanted else None
+        return []
+    if track.publisher is subscriber:
+        return []
     return _begin(track, subscriber) if is_wanted else []
+
+
+def expire(subscriber: Participant, now_ms: int) -> list[Effect]:
+    """Tell `subscriber` of tracks that it asked for and that did not come."""
+    effects: list[Effect] = []
+    for sid, asked_at_ms in list(subscriber.wishes.items()):
+        if asked_at_ms is not None and now_ms - asked_at_ms >= _PATIENCE_MS:
+            del subscriber.wishes[sid]
+            response = SignalResponse()
+            response.subscription_response.track_sid = sid
+            response.subscription_response.err = SubscriptionError.SE_TRACK_NOTFOUND
+            effects.append(Tell(subscriber, response))
+    return effects
 
 
 def adjust(subscriber: Participant, request: UpdateTrackSettings) -> list[Effect]:
@@ -55,9 +73,12 @@ def adjust(subscriber: Participant, request: UpdateTrackSettings) -> list[Effect
         fps=request.fps,
     )
     effects: list[Effect] = []
-    for sid in request.track_sids[:_MAX_SETTINGS]:
+    for sid in request.track_sids:
         subscription = subscriber.subscriptions.get(sid)
-        if subscription is not None and subscription.settings != settings:
+        if subscription is None:
+            if len(subscriber.early_settings) < _MAX_EARLY:
+                subscriber.early_settings[sid] = settings
+        elif subscription.settings != settings:
             subscription.settings = settings
             if subscription.is_active:
                 effects.append(Adjust(subscription))
@@ -116,7 +137,7 @@ def _begin(track: Track, subscriber: Participant) -> list[Effect]:
         subscriber,
         track,
         is_allowed=track.publisher.lets(subscriber, track.sid),
-        settings=TrackSettings(quality=quality),
+        settings=subscriber.early_settings.pop(track.sid, TrackSettings(quality=quality)),
     )
     track.subscriptions[subscriber.sid] = subscription
     subscriber.subscriptions[track.sid] = subscription
