@@ -16,7 +16,7 @@ from rtpcore.errors import ParametersError
 from rtpcore.parameters import Candidate, Codec, Kind, SenderParameters, TrackParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rtpcore.events import Layer
     from rtpcore.forwarder import Receiver, Sender, Transport
@@ -117,8 +117,12 @@ class Connection:
         """The peer's tracks."""
         return tuple(self._receivers.values())
 
-    def answer(self, text: str) -> Answered:
+    def answer(self, text: str, opus: Callable[[TrackParameters], Mapping[str, str]]) -> Answered:
         """Take the peer's offer. Copies that have no section yet get one of those in which the peer can receive.
+
+        Args:
+            text: The offer.
+            opus: What to ask of the encoder of an audio track, as parameters of opus (RFC 7587 §6.1).
 
         Raises:
             ProtocolError: The text is not SDP.
@@ -131,6 +135,9 @@ class Connection:
             transport.restart_ice()
         chosen = self._place(offer.wanted)
         answer = self._negotiation.answer(offer, transport.local, senders=chosen)
+        for track in offer.tracks:
+            if track.kind == "audio":
+                answer = sdp.tune(answer, track.mid, "opus", opus(track))
         begun, ended = self._settle()
         return Answered(str(answer), begun, ended)
 

@@ -15,6 +15,7 @@ from rtpcore.connection import Connection, Copy
 from rtpcore.errors import ProtocolError
 from rtpcore.wire import ids
 from rtpcore.wire.messages import (
+    AudioTrackFeature,
     DisconnectReason,
     LeaveRequest,
     RequestResponse,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtpcore.forwarder import Receiver, Transport
+    from rtpcore.parameters import TrackParameters
     from rtpcore.room import Effect, Participant, Room, Subscription, Track
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.messages import SignalRequest
@@ -148,7 +150,7 @@ class Session:
     def _handle_offer(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         offer = request.offer
         self._has_asked = False
-        answered = self.publisher.answer(offer.sdp)
+        answered = self.publisher.answer(offer.sdp, self._opus)
         effects: list[Effect] = []
         for receiver in answered.ended:
             track = self._tracks.pop(receiver.id, None)
@@ -255,6 +257,16 @@ class Session:
             described.mime_type = codec.lower()
             described.mid = track.info.mid
             described.sdp_cid = receiver.track.track_id
+
+    def _opus(self, section: TrackParameters) -> dict[str, str]:
+        """How a track's opus is to be encoded, as its publisher announced it."""
+        kinds = [one for one in (*self.participant.pending, *self.participant.tracks.values()) if one.kind == "audio"]
+        track = next((one for one in kinds if one.is_named(section.track_id)), None)
+        features = [] if track is None else track.info.audio_features
+        asked = {} if AudioTrackFeature.TF_NO_DTX in features else {"usedtx": "1"}
+        if AudioTrackFeature.TF_STEREO in features:
+            asked |= {"stereo": "1", "maxaveragebitrate": "510000"}
+        return asked
 
     def started(self, receiver: Receiver, now_ms: int) -> list[Effect]:
         """The first packet of a track of ours came."""

@@ -29,6 +29,7 @@ from rtpcore.sdp.description import Line, MediaSection, Origin, SessionDescripti
 from rtpcore.sdp.fragment import Fragment
 from rtpcore.sdp.negotiate import Agreement, Negotiation, answer, offer
 from rtpcore.sdp.parse import parse
+from rtpcore.sdp.tuning import tune
 from rtpcore.sdp.write import write
 
 __all__ = [
@@ -57,5 +58,6 @@ __all__ = [
     "offer",
     "parse",
     "read_codecs",
+    "tune",
     "write",
 ]
