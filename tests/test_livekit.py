@@ -20,6 +20,7 @@ from rtpcore.wire.messages import (
     AddTrackRequest,
     DisconnectReason,
     LeaveRequest,
+    ParticipantInfo,
     RequestResponse,
     SignalRequest,
     SignalResponse,
@@ -223,6 +224,61 @@ class TestSignalling:
         assert await alice.next() is not None
         back = await Socket.join(client, token(), reconnect="1", sid=joined.participant.sid)
         assert (await back.until("leave")).action == LeaveRequest.Action.RECONNECT
+
+
+class TestWithoutSignalling:
+    """WHIP and WHEP with LiveKit's tokens, aiortc on both sides."""
+
+    async def test_one_publishes_one_plays_and_a_livekit_client_sees_it(
+        self, client: TestClient[Any, Any], peer: Callable[[], Any]
+    ) -> None:
+        watcher = await Socket.join(client, token("watcher"))
+        await watcher.until("join")
+        source, player = peer(), peer()
+        source.send("audio", "video")
+        headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {token('source')}"}
+        async with client.post("/whip/v1", data=await source.offer(), headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+            location, tag = answer.headers["Location"], answer.headers["ETag"]
+            await source.accept(await answer.text())
+        tracks: list[Any] = []
+        while len(tracks) < 2:
+            tracks = [track for one in (await watcher.until("update")).participants for track in one.tracks]
+        assert {track.source for track in tracks} == {TrackSource.CAMERA, TrackSource.MICROPHONE}
+        player.receive("audio", "video")
+        headers["Authorization"] = f"Bearer {token('player')}"
+        async with client.post("/whep/v1", data=await player.offer(), headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+            await player.accept(await answer.text())
+        assert len(await player.frames("video")) == 3
+        assert len(await player.frames("audio")) == 3
+        fragment = {"Content-Type": "application/trickle-ice-sdpfrag", "Authorization": f"Bearer {token('source')}"}
+        async with client.patch(location, data="", headers=fragment) as answer:
+            assert answer.status == 428
+        async with client.patch(
+            location, data="a=end-of-candidates\r\n", headers={**fragment, "If-Match": tag}
+        ) as answer:
+            assert answer.status == 204
+        async with client.delete(location, headers=headers) as answer:
+            assert answer.status == 401, "the player's token"
+        async with client.delete(location, headers=fragment) as answer:
+            assert answer.status == 200
+        gone = await watcher.until("update")
+        while gone.participants[0].identity != "source" or gone.participants[0].state != ParticipantInfo.DISCONNECTED:
+            gone = await watcher.until("update")
+        async with client.delete(location, headers=fragment) as answer:
+            assert answer.status == 404
+
+    async def test_nobody_publishes_without_a_token(self, client: TestClient[Any, Any]) -> None:
+        headers = {"Content-Type": "application/sdp"}
+        async with client.post("/whip/v1", data="v=0", headers=headers) as answer:
+            assert (answer.status, await answer.json()) == (401, {"error": "permissions denied"})
+        headers["Authorization"] = f"Bearer {token(can_publish=False)}"
+        async with client.post("/whip/v1", data="v=0", headers=headers) as answer:
+            assert answer.status == 401
+        headers["Authorization"] = f"Bearer {token()}"
+        async with client.post("/whip/v1", data="nonsense", headers=headers) as answer:
+            assert answer.status == 400
 
 
 class TestServerApi:

@@ -8,7 +8,7 @@ with two).
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rtpcore import sdp
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtpcore.events import Layer
     from rtpcore.forwarder import Receiver, Sender, Transport
 
-__all__ = ["Answered", "Connection", "Copy"]
+__all__ = ["Answered", "Connection", "Copy", "trickle"]
 
 
 @dataclass(eq=False, slots=True)
@@ -173,6 +173,10 @@ class Connection:
         elif len(self._early) < _MAX_EARLY:
             self._early.append(candidate)
 
+    def trickle(self, text: str) -> sdp.Fragment | None:
+        """Take a fragment of the peer's description that came over HTTP; see :func:`trickle`."""
+        return trickle(self._negotiation, self.transport, text)
+
     def rollback(self) -> None:
         """Take a pending offer back, since its answer will not come."""
         self._negotiation.rollback()
@@ -254,6 +258,35 @@ class Connection:
                 copy.sender = transport.add_sender(copy.receiver, parameters)
                 copy.steer()
         return tuple(begun), tuple(ended)
+
+
+def trickle(negotiation: sdp.Negotiation, transport: Transport, text: str) -> sdp.Fragment | None:
+    """Take candidates or new ICE credentials that came over HTTP (RFC 9725 §4.3).
+
+    Returns:
+        After a restart our end's fragment, which is the answer; None otherwise.
+
+    Raises:
+        ProtocolError: The text is no fragment.
+        ParametersError: The fragment has a user name fragment without a password, or nothing was negotiated yet.
+    """
+    fragment = sdp.Fragment.parse(text)
+    agreed = negotiation.agreement
+    if agreed is None:
+        raise ParametersError("nothing was negotiated yet")
+    ice = fragment.ice
+    is_restart = ice is not None and (ice.ufrag, ice.pwd) != (agreed.transport.ice.ufrag, agreed.transport.ice.pwd)
+    if ice is not None and is_restart:
+        transport.restart_ice()
+        transport.set_remote(replace(agreed.transport, ice=ice, candidates=fragment.candidates))
+        negotiation.agreement = replace(agreed, transport=replace(agreed.transport, ice=ice))
+        local = transport.local
+        # Under the section that the client named: it is the one that carries the bundle's transport.
+        mid, kind = ("0", "audio") if not fragment.media else (fragment.media[0].mid or "0", fragment.media[0].kind)
+        return sdp.Fragment.of(local.ice, local.candidates, mid=mid, kind=kind, is_last=True)
+    for candidate in fragment.candidates:
+        transport.add_candidate(candidate)
+    return None
 
 
 _MAX_EARLY = 64

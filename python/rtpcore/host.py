@@ -101,8 +101,13 @@ class Host:
 
     ##### Clients
 
-    def join(self, claims: Claims, parameters: JoinParameters) -> Session:
+    def join(self, claims: Claims, parameters: JoinParameters, *, is_attached: bool = True) -> Session:
         """Take a client in. Its first messages wait in the session's outbox.
+
+        Args:
+            claims: What its token says.
+            parameters: How it wants to be served.
+            is_attached: It has a socket; clients that speak HTTP alone have none.
 
         Raises:
             JoinError: With the HTTP status that says why not.
@@ -119,6 +124,7 @@ class Host:
             parameters,
             expect=lambda: self._expect(session),
             letters=ids.secret,
+            is_attached=is_attached,
         )
         self.sessions[participant.sid] = session
         self._claims[participant.sid] = claims
@@ -180,6 +186,10 @@ class Host:
             return
         self.perform(session.room, effects)
         session.negotiate()
+
+    def leave(self, session: Session, reason: DisconnectReason = DisconnectReason.CLIENT_INITIATED) -> None:
+        """A client goes."""
+        self._leave(session, reason)
 
     def detach(self, session: Session) -> None:
         """A client's socket is gone. Whoever was connected may come back; others have left."""

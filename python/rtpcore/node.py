@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rtpcore import sdp
-from rtpcore.errors import LimitError, ParametersError
+from rtpcore.connection import trickle
+from rtpcore.errors import LimitError
 from rtpcore.events import ChannelOpened, ReceiverEnded, TransportChanged
 from rtpcore.parameters import SenderParameters, TrackParameters
 
@@ -201,23 +202,7 @@ class Node:
             ProtocolError: The text is no fragment.
             ParametersError: The fragment has a user name fragment without a password.
         """
-        fragment = sdp.Fragment.parse(fragment_text)
-        agreed = session.negotiation.agreement
-        if agreed is None:
-            raise ParametersError("nothing was negotiated yet")
-        ice = fragment.ice
-        is_restart = ice is not None and (ice.ufrag, ice.pwd) != (agreed.transport.ice.ufrag, agreed.transport.ice.pwd)
-        if ice is not None and is_restart:
-            session.transport.restart_ice()
-            session.transport.set_remote(replace(agreed.transport, ice=ice, candidates=fragment.candidates))
-            session.negotiation.agreement = replace(agreed, transport=replace(agreed.transport, ice=ice))
-            local = session.transport.local
-            # Under the section that the client named: it is the one that carries the bundle's transport.
-            mid, kind = ("0", "audio") if not fragment.media else (fragment.media[0].mid or "0", fragment.media[0].kind)
-            return sdp.Fragment.of(local.ice, local.candidates, mid=mid, kind=kind, is_last=True)
-        for candidate in fragment.candidates:
-            session.transport.add_candidate(candidate)
-        return None
+        return trickle(session.negotiation, session.transport, fragment_text)
 
     def end(self, session: Session) -> None:
         """End a session: its transport says goodbye, what it published ends for everybody."""

@@ -23,7 +23,7 @@ from rtpcore.config import Config, Limits
 from rtpcore.errors import ConfigError, RtpcoreError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import page, rooms, rtc, status, webhooks, whip
+from rtpcore.http import ingest, page, rooms, rtc, status, webhooks, whip
 from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.node import Node
 from rtpcore.wire.token import Keyring
@@ -153,7 +153,7 @@ def application(config: Config, settings: LiveKitConfig | None = None) -> web.Ap
     app = web.Application(client_max_size=settings.limit.max_api_request_body_size, middlewares=[rtc.cors])
     app.cleanup_ctx.append(run)
     app.add_routes([*page.routes(has_page=settings.development), *status.health_routes()])
-    app.add_routes([*rtc.routes(), *rooms.routes()])
+    app.add_routes([*rtc.routes(), *rooms.routes(), *ingest.routes()])
     if settings.development:
         # These ask for no token, so that a camera is a click away.
         app.add_routes([*status.routes(), *whip.routes()])

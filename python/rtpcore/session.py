@@ -15,6 +15,7 @@ from rtpcore.connection import Connection, Copy
 from rtpcore.errors import ProtocolError
 from rtpcore.wire import ids
 from rtpcore.wire.messages import (
+    AddTrackRequest,
     AudioTrackFeature,
     DisconnectReason,
     LeaveRequest,
@@ -24,11 +25,13 @@ from rtpcore.wire.messages import (
     SignalTarget,
     SpeakerInfo,
     SubscriptionError,
+    TrackSource,
+    TrackType,
     UpdateTrackSettings,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rtpcore.forwarder import Receiver, Transport
     from rtpcore.parameters import TrackParameters
@@ -68,6 +71,7 @@ class Session:
         *,
         expect: Callable[[], Transport],
         letters: ids.Letters,
+        is_attached: bool = True,
     ) -> None:
         """Begin.
 
@@ -77,13 +81,14 @@ class Session:
             parameters: How the client wants to be served.
             expect: Makes a transport for one of its peer connections.
             letters: Randomness for the sids of tracks.
+            is_attached: There is a socket, or will be; without one nothing is said.
         """
         self.participant = participant
         self.room = room
         self.parameters = parameters
         self.outbox: deque[SignalResponse] = deque()
         self.is_over = False
-        self.is_attached = True
+        self.is_attached = is_attached
         self.drops_next_resume = False
         self.wake: Callable[[], None] = _nobody
         self._letters = letters
@@ -222,6 +227,32 @@ class Session:
         transport.open_channel("_lossy", ordered=False, max_retransmits=0)
         transport.open_channel("_data_track", ordered=False, max_retransmits=0)
         self._is_stale = True
+
+    def exchange(self, offer: str, sources: Mapping[str, TrackSource]) -> str:
+        """Take a description from a client that speaks HTTP alone (WHIP, WHEP): its tracks are published as they come.
+
+        Args:
+            offer: The client's only description.
+            sources: By kind, where its tracks come from.
+
+        Returns:
+            Our answer.
+
+        Raises:
+            ProtocolError, ParametersError, LimitError: As :meth:`handle`.
+        """
+        answered = self.publisher.answer(offer, self._opus)
+        for receiver in answered.begun:
+            section = receiver.track
+            request = AddTrackRequest(
+                cid=section.track_id or receiver.id,
+                type=TrackType.AUDIO if section.kind == "audio" else TrackType.VIDEO,
+                source=sources[section.kind],
+            )
+            sid = ids.track_sid(self._letters, request.type, request.source)
+            self.room.add_track(self.participant, request, sid)
+            self._bind(receiver)
+        return answered.text
 
     @property
     def primary(self) -> Connection:
