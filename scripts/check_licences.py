@@ -32,6 +32,7 @@ PERMISSIVE = {
 TOOLS_ONLY = {"MPL-2.0"}
 # Free-text answers of packages that do not state an SPDX expression.
 SPELLINGS = {
+    "3-clause bsd license": "BSD-3-Clause",
     "apache 2": "Apache-2.0",
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
