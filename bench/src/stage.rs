@@ -10,7 +10,7 @@ use rtpcore_core::id::{ReceiverId, TransportId};
 use rtpcore_core::router::Limits;
 use rtpcore_core::srtp::Profile;
 use rtpcore_core::stats::Snapshot;
-use rtpcore_net::{Config, Forwarder, Listen};
+use rtpcore_net::{Config, Forwarder, Listen, Placement};
 
 use crate::account::{cpu_ns, workers};
 use crate::room::{Media, Publisher, add_receiver, add_sender, add_transport};
@@ -80,7 +80,7 @@ impl Stage {
         })
         .expect("loopback can be bound");
         let to = forwarder.candidates()[0].addr();
-        let transport = forwarder.next_transport();
+        let transport = forwarder.next_transport(Placement::InTurn);
         let receiver = forwarder.next_receiver(transport);
         let stage_socket = publisher_socket(&forwarder, to, transport.worker());
         let from = stage_socket.local_addr().expect("a bound socket has an address");
@@ -190,7 +190,7 @@ impl Stage {
     }
 
     fn next_transport(&self) -> TransportId {
-        self.forwarder.next_transport()
+        self.forwarder.next_transport(Placement::InTurn)
     }
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import weakref
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rtpcore import _core
@@ -23,6 +23,8 @@ from rtpcore.events import (
     TransportChanged,
     TransportState,
 )
+from rtpcore.hub import Hub, Member
+from rtpcore.listener import Listener
 from rtpcore.parameters import (
     Candidate,
     DtlsParameters,
@@ -76,15 +78,17 @@ class Forwarder:
             history_packets=media.history_packets,
             snapshot_interval_ms=media.stats_interval_ms,
             seed=self.config.seed if self.config.seed is not None else secrets.randbits(64),
-            max_transports=-(-self.config.limits.transports // self.config.worker_count),
+            # Counted here: those that lie beside each other may be more than a worker's share.
+            max_transports=self.config.limits.transports,
             keyframe_interval_ms=media.keyframe_interval_ms,
         )
         self._transports: dict[int, Transport] = {}
         self._receivers: weakref.WeakValueDictionary[int, Receiver] = weakref.WeakValueDictionary()
         self._senders: weakref.WeakValueDictionary[int, Sender] = weakref.WeakValueDictionary()
         # An iterator that nobody holds any more takes its queue with it.
-        self._listeners: weakref.WeakSet[_Listener] = weakref.WeakSet()
+        self._listeners: weakref.WeakSet[Listener[Event]] = weakref.WeakSet()
         self._taps: Counter[str] = Counter()
+        self._hubs: dict[int, Hub] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._candidates: tuple[Candidate, ...] = ()
         self._fingerprint = b""
@@ -122,6 +126,8 @@ class Forwarder:
             transport._handle_state("closed")
         self._transports.clear()
         self._taps.clear()
+        for hub in tuple(self._hubs.values()):
+            hub.close()
         for listener in self._listeners:
             listener.close()
 
@@ -135,12 +141,16 @@ class Forwarder:
         """How many threads forward."""
         return self._core.worker_count()
 
-    def add_transport(self, remote: TransportParameters | None = None) -> Transport:
+    def add_transport(
+        self, remote: TransportParameters | None = None, *, beside: Transport | Member | None = None
+    ) -> Transport:
         """Expect one peer; it may still be unreachable.
 
         Args:
             remote: What the peer's description says; None where ours goes first, then
                 :meth:`Transport.set_remote` follows.
+            beside: On whose worker it is to live, because the two have much to do with each other: the transports of
+                one member of a hub must. None for the next worker in turn.
 
         Raises:
             LimitError: ``Limits.transports`` peers are there already.
@@ -149,7 +159,7 @@ class Forwarder:
         """
         if len(self._transports) >= self.config.limits.transports:
             raise LimitError("open transports", self.config.limits.transports)
-        number, ufrag, pwd = self._core.add_transport()
+        number, ufrag, pwd = self._core.add_transport(beside=None if beside is None else beside._number)
         transport = Transport(self, number, IceParameters(ufrag=ufrag, pwd=pwd, lite=self.config.media.ice_lite))
         self._transports[number] = transport
         if remote is not None:
@@ -159,6 +169,17 @@ class Forwarder:
                 transport.close()
                 raise
         return transport
+
+    def add_hub(self) -> Hub:
+        """Open a room's exchange of data: what its members say on their data channels reaches the others.
+
+        Raises:
+            ClosedError: The forwarder is not running.
+        """
+        core = self._core.add_hub()
+        hub = Hub(self, core, max_members=_core.MAX_MEMBERS, max_message=_core.MAX_MESSAGE)
+        self._hubs[core.number] = hub
+        return hub
 
     def events(self, *, capacity: int = 4096) -> AsyncIterator[Event]:
         """Iterate over what happened, in order, once, from this call on; ends when the forwarder closes.
@@ -186,10 +207,10 @@ class Forwarder:
         weakref.finalize(listener, self._untap, label).atexit = False
         return _messages(listener, label)
 
-    def _listen(self, capacity: int) -> _Listener:
+    def _listen(self, capacity: int) -> Listener[Event]:
         if self._loop is None:
             raise ClosedError("forwarder")
-        listener = _Listener(capacity)
+        listener = Listener[Event](capacity)
         self._listeners.add(listener)
         return listener
 
@@ -231,6 +252,11 @@ class Forwarder:
     def _event(self, raw: tuple[Any, ...]) -> Event | None:
         """Turn the binary's tuple into an event; None where its object is gone."""
         kind, number, *rest = raw
+        if kind == "message":
+            # For those who asked for it alone: messages must not fill the queues of those who wait for events.
+            if (hub := self._hubs.get(number)) is not None:
+                hub._report(*rest)
+            return None
         if kind == "layer":
             sender = self._senders.get(number)
             layer = None if rest[0] is None else Layer(*rest[0])
@@ -250,47 +276,15 @@ class Forwarder:
         return ChannelOpened(transport, *rest) if kind == "channel_opened" else ChannelClosed(transport, *rest)
 
 
-async def _iterate(listener: _Listener) -> AsyncIterator[Event]:
+async def _iterate(listener: Listener[Event]) -> AsyncIterator[Event]:
     while (event := await listener.next()) is not None:
         yield event
 
 
-async def _messages(listener: _Listener, label: str) -> AsyncIterator[DataReceived]:
+async def _messages(listener: Listener[Event], label: str) -> AsyncIterator[DataReceived]:
     while (event := await listener.next()) is not None:
         if isinstance(event, DataReceived) and event.label == label:
             yield event
-
-
-class _Listener:
-    """One reader of events with a bounded queue."""
-
-    def __init__(self, capacity: int) -> None:
-        self._queue: deque[Event] = deque()
-        self._capacity = capacity
-        self._wakeup = asyncio.Event()
-        self._is_closed = False
-        self._overflowed = False
-
-    def push(self, event: Event) -> None:
-        if len(self._queue) >= self._capacity:
-            self._overflowed = True
-        else:
-            self._queue.append(event)
-        self._wakeup.set()
-
-    def close(self) -> None:
-        self._is_closed = True
-        self._wakeup.set()
-
-    async def next(self) -> Event | None:
-        while not self._queue:
-            if self._overflowed:
-                raise LimitError("events waiting for a slow reader", self._capacity)
-            if self._is_closed:
-                return None
-            self._wakeup.clear()
-            await self._wakeup.wait()
-        return self._queue.popleft()
 
 
 class Transport:

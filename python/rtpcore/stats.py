@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rtpcore.events import Layer, TransportState
 
-__all__ = ["EncodingStats", "ReceiverStats", "SenderStats", "Stats", "TransportStats"]
+__all__ = ["EncodingStats", "MemberStats", "ReceiverStats", "SenderStats", "Stats", "TransportStats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +103,22 @@ class SenderStats:
     layer: Layer | None
     fraction_lost: float
     round_trip_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStats:
+    """One member of a hub.
+
+    Attributes:
+        last_sequence: Number of the last reliable message taken from it, 0 before the first that has one.
+        messages_received: Messages taken from it.
+        bytes_received: Their bytes.
+        messages_sent: Messages handed to its transport.
+        bytes_sent: Their bytes.
+    """
+
+    last_sequence: int
+    messages_received: int
+    bytes_received: int
+    messages_sent: int
+    bytes_sent: int
