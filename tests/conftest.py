@@ -18,7 +18,7 @@ from rtpcore import Config, Forwarder, Listen, Media, sdp
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from rtpcore import Transport
+    from rtpcore import Member, Transport
 
 # How long an example takes says nothing here: machines are shared, and nothing is timed.
 settings.register_profile("rtpcore", deadline=None)
@@ -113,13 +113,15 @@ class Peer:
     async def accept(self, answer: str) -> None:
         await self.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
-    async def connect(self, forwarder: Forwarder, *, max_message_size: int | None = None) -> Transport:
+    async def connect(
+        self, forwarder: Forwarder, *, max_message_size: int | None = None, beside: Transport | Member | None = None
+    ) -> Transport:
         """Give the offer to the forwarder and wait until it is connected; sends and plays nothing by itself."""
         offer = sdp.parse(await self.offer())
         remote = offer.transport
         if max_message_size is not None:
             remote = replace(remote, max_message_size=max_message_size)
-        self.transport = forwarder.add_transport(remote)
+        self.transport = forwarder.add_transport(remote, beside=beside)
         await self.accept(str(sdp.answer(offer, self.transport.local, forwarder.candidates)))
         await self.transport.connected()
         return self.transport

@@ -10,7 +10,7 @@ use rtpcore_core::id::{ReceiverId, TransportId};
 use rtpcore_core::router::Limits;
 use rtpcore_core::srtp::Profile;
 use rtpcore_core::stats::Snapshot;
-use rtpcore_net::{Config, Forwarder, Listen};
+use rtpcore_net::{Config, Forwarder, Listen, Placement};
 
 use crate::account::{cpu_ns, workers};
 use crate::room::{Media, Publisher, add_receiver, add_sender, add_transport};
@@ -102,7 +102,7 @@ impl Stage {
 
     /// Opens a room, its publisher on the worker whose turn it is. The publisher of the first room is peer 0.
     pub fn open_room(&mut self) {
-        let transport = self.forwarder.next_transport();
+        let transport = self.forwarder.next_transport(Placement::InTurn);
         let receiver = self.forwarder.next_receiver(transport);
         let socket = self.publisher_socket(transport.worker());
         let from = socket.local_addr().expect("a bound socket has an address");
@@ -119,7 +119,7 @@ impl Stage {
         let newest = self.rooms.len() - 1;
         for &remote in addresses {
             let number = self.next_peer();
-            let transport = self.forwarder.next_transport();
+            let transport = self.forwarder.next_transport(Placement::InTurn);
             let sender = self.forwarder.next_sender(transport);
             let ssrc = 0x2000_0000 + number as u32;
             self.command(transport, add_transport(transport, self.profile, number, self.to, remote));

@@ -23,10 +23,12 @@ from rtpcore.events import (
     Event,
     Layer,
     LayerChanged,
+    MessageReceived,
     ReceiverEnded,
     TransportChanged,
 )
 from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport, __version__
+from rtpcore.hub import DataTrack, Hub, Member
 
 __all__ = [
     "BindError",
@@ -36,15 +38,19 @@ __all__ = [
     "Config",
     "ConfigError",
     "DataReceived",
+    "DataTrack",
     "EncodingStarted",
     "Event",
     "Forwarder",
+    "Hub",
     "Layer",
     "LayerChanged",
     "LimitError",
     "Limits",
     "Listen",
     "Media",
+    "Member",
+    "MessageReceived",
     "ParametersError",
     "ProtocolError",
     "Receiver",

@@ -14,8 +14,10 @@ from rtpcore.events import TransportState
 from rtpcore.parameters import SenderParameters, TrackParameters
 
 __all__ = [
+    "MAX_MEMBERS",
     "MAX_MESSAGE",
     "Forwarder",
+    "Hub",
     "SrtpInbound",
     "SrtpOutbound",
     "__version__",
@@ -30,6 +32,9 @@ __version__: Final[str]
 MAX_MESSAGE: Final[int]
 """Bytes of the largest data channel message that is taken or sent."""
 
+MAX_MEMBERS: Final[int]
+"""Members of one hub."""
+
 _Reason: TypeAlias = Literal[
     "normal",
     "consent_expired",
@@ -42,10 +47,14 @@ _Reason: TypeAlias = Literal[
 ]
 _Layer: TypeAlias = tuple[int, int]
 
+_Why: TypeAlias = tuple[Literal["tapped", "heard", "reply"], int | None, str | None]
+"""Why a hub's message is reported; the member that hears it; the request that it answers."""
+
 _Event: TypeAlias = (
     tuple[Literal["transport"], int, TransportState, _Reason]
     | tuple[Literal["channel_opened", "channel_closed"], int, str]
     | tuple[Literal["data"], int, str, bool, bytes]
+    | tuple[Literal["message"], int, _Why, int | None, str, bool, bytes]
     | tuple[Literal["encoding_started"], int, int]
     | tuple[Literal["layer"], int, _Layer | None]
     | tuple[Literal["receiver_ended"], int]
@@ -83,6 +92,13 @@ class _SenderStats(TypedDict):
     layer: _Layer | None
     fraction_lost: float
     round_trip_ms: int | None
+
+class _MemberStats(TypedDict):
+    last_sequence: int
+    messages_received: int
+    bytes_received: int
+    messages_sent: int
+    bytes_sent: int
 
 class _Stats(TypedDict):
     packets_received: int
@@ -158,8 +174,11 @@ class Forwarder:
     def fingerprint(self) -> bytes:
         """The certificate's SHA-256 digest."""
 
-    def add_transport(self) -> tuple[int, str, str]:
-        """Expect a peer; its number and our ICE user name fragment and password."""
+    def add_transport(self, *, beside: int | None) -> tuple[int, str, str]:
+        """Expect a peer; its number and our ICE user name fragment and password.
+
+        ``beside`` is a number, of whatever kind, whose worker it is to share; None for the next worker in turn.
+        """
 
     def set_remote(
         self,
@@ -256,8 +275,77 @@ class Forwarder:
     def tap(self, label: str, is_tapped: bool) -> None:
         """Also report messages of a label as events, or stop."""
 
+    def add_hub(self) -> Hub:
+        """Open a hub on all workers."""
+
     def stats(self) -> _Stats:
         """The counters of all workers as last published."""
+
+@final
+class Hub:
+    """One hub on all workers; :meth:`Forwarder.add_hub` makes them. Members and data tracks go by numbers."""
+
+    @property
+    def number(self) -> int:
+        """The number that its events carry."""
+
+    def close(self) -> None:
+        """End it."""
+
+    def add_member(
+        self, sid: str, identity: str, *, may_publish: bool, is_hidden: bool, is_agent: bool, beside: int | None
+    ) -> int:
+        """Add a member on the worker of ``beside``, or on the next in turn; its number."""
+
+    def remove_member(self, member: int) -> None:
+        """Forget a member; its data tracks are removed before it."""
+
+    def set_rights(self, member: int, *, may_publish: bool, is_hidden: bool, is_agent: bool) -> None:
+        """Say what a member may do from now on."""
+
+    def set_input(self, member: int, transport: int | None) -> None:
+        """Say where a member's messages come in.
+
+        Raises:
+            ParametersError: The transport lives on another worker.
+        """
+
+    def set_output(self, member: int, transport: int | None) -> None:
+        """Say where a member gets messages.
+
+        Raises:
+            ParametersError: The transport lives on another worker.
+        """
+
+    def activate(self, member: int) -> None:
+        """Let a member hear."""
+
+    def listen(self, member: int, is_listening: bool) -> None:
+        """Also report what a member hears as events, or stop."""
+
+    def say(self, member: int, label: str, payload: bytes) -> None:
+        """Say something as a member."""
+
+    def send(self, label: str, payload: bytes, to: Sequence[int] | None) -> None:
+        """Say something as nobody, to these members or to all."""
+
+    def tap(self, is_tapped: bool) -> None:
+        """Also report what members say as events, or stop."""
+
+    def expect(self, request: str, is_expected: bool) -> None:
+        """Report the answers to this RPC request instead of passing them on, or no longer."""
+
+    def add_track(self, publisher: int, handle: int) -> int:
+        """Announce a data track; its number."""
+
+    def remove_track(self, track: int) -> None:
+        """End a data track."""
+
+    def subscribe(self, track: int, member: int, handle: int | None) -> None:
+        """Give a member a data track under this number, or no longer."""
+
+    def stats(self, member: int) -> _MemberStats | None:
+        """What its worker last published of a member."""
 
 # What follows is for tests that compare the core's packet code with other implementations.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from rtpcore.forwarder import Receiver, Sender, Transport
+    from rtpcore.hub import Member
 
 __all__ = [
     "ChannelClosed",
@@ -16,6 +17,7 @@ __all__ = [
     "Event",
     "Layer",
     "LayerChanged",
+    "MessageReceived",
     "ReceiverEnded",
     "TransportChanged",
     "TransportState",
@@ -75,6 +77,23 @@ class DataReceived:
     """A message came on a tapped data channel; ``is_binary`` tells bytes from UTF-8 text."""
 
     transport: Transport
+    label: str
+    is_binary: bool
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """Something was said in a hub; comes from where it was asked for, not from :meth:`rtpcore.Forwarder.events`.
+
+    Attributes:
+        member: Who said it; None for the hub's owner, and for one that has left since.
+        label: On which channel.
+        is_binary: Bytes, not UTF-8 text.
+        payload: As members hear it; on ``_reliable`` and ``_lossy`` a ``livekit.DataPacket``.
+    """
+
+    member: Member | None
     label: str
     is_binary: bool
     payload: bytes

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import weakref
-from collections import Counter, deque
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rtpcore import _core
@@ -24,6 +23,8 @@ from rtpcore.events import (
     TransportChanged,
     TransportState,
 )
+from rtpcore.hub import Hub, Member
+from rtpcore.listener import Listener
 from rtpcore.parameters import (
     Candidate,
     DtlsParameters,
@@ -34,121 +35,18 @@ from rtpcore.parameters import (
     TrackParameters,
     TransportParameters,
 )
+from rtpcore.stats import EncodingStats, ReceiverStats, SenderStats, Stats, TransportStats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-__all__ = [
-    "EncodingStats",
-    "Forwarder",
-    "Receiver",
-    "ReceiverStats",
-    "Sender",
-    "SenderStats",
-    "Stats",
-    "Transport",
-    "TransportStats",
-]
+__all__ = ["Forwarder", "Receiver", "Sender", "Transport"]
 
 __version__: str = _core.__version__
 
 _DRAIN = 512
 """Events fetched per wake-up: enough that the call is nothing beside the work, few enough to let other tasks run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Totals of a forwarder since its start, at most ``Media.stats_interval_ms`` old.
-
-    Attributes:
-        packets_received: Datagrams from peers.
-        bytes_received: UDP payload bytes of these.
-        packets_sent: Datagrams to peers.
-        bytes_sent: UDP payload bytes of these.
-        packets_forwarded: RTP packets handed to subscribers, retransmissions not counted.
-        drops: Packets that went no further, by reason.
-        transports: Peers held now.
-    """
-
-    packets_received: int
-    bytes_received: int
-    packets_sent: int
-    bytes_sent: int
-    packets_forwarded: int
-    drops: dict[str, int]
-    transports: int
-
-
-@dataclass(frozen=True, slots=True)
-class TransportStats:
-    """Totals of one peer; ``srtp_profile`` is its name in RFC 5764 or RFC 7714, None before DTLS finished."""
-
-    state: TransportState
-    packets_received: int
-    bytes_received: int
-    packets_sent: int
-    bytes_sent: int
-    drops: dict[str, int]
-    srtp_profile: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class EncodingStats:
-    """One encoding of a track as it arrives.
-
-    Attributes:
-        packets_received: Packets, retransmissions undone.
-        bytes_received: Their payload bytes.
-        lost: Packets that never came (RFC 3550 §6.4.1).
-        jitter_ms: Interarrival jitter (RFC 3550 §6.4.1).
-        bitrate_bps: Payload bits of the last second.
-        frames_per_second: Frames of the last second.
-        size: Width and height of the last keyframe, where the codec tells in the clear.
-        nacks: Packets asked for again.
-        keyframe_requests: Keyframes asked for.
-    """
-
-    packets_received: int
-    bytes_received: int
-    lost: int
-    jitter_ms: int
-    bitrate_bps: int
-    frames_per_second: int
-    size: tuple[int, int] | None
-    nacks: int
-    keyframe_requests: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiverStats:
-    """A track as it arrives: its encodings, smallest first, and how many copies are sent."""
-
-    encodings: tuple[EncodingStats, ...]
-    followers: int
-
-
-@dataclass(frozen=True, slots=True)
-class SenderStats:
-    """One copy as it leaves.
-
-    Attributes:
-        packets_sent: Packets, retransmissions not counted.
-        bytes_sent: Their payload bytes.
-        retransmitted: Packets sent again.
-        dropped: Packets of the track that this copy did not want or could not take.
-        layer: What is forwarded now.
-        fraction_lost: Loss the subscriber reported last, 0 to 1.
-        round_trip_ms: By the subscriber's reports; None before the first.
-    """
-
-    packets_sent: int
-    bytes_sent: int
-    retransmitted: int
-    dropped: int
-    layer: Layer | None
-    fraction_lost: float
-    round_trip_ms: int | None
 
 
 class Forwarder:
@@ -180,15 +78,17 @@ class Forwarder:
             history_packets=media.history_packets,
             snapshot_interval_ms=media.stats_interval_ms,
             seed=self.config.seed if self.config.seed is not None else secrets.randbits(64),
-            max_transports=-(-self.config.limits.transports // self.config.worker_count),
+            # Counted here: those that lie beside each other may be more than a worker's share.
+            max_transports=self.config.limits.transports,
             keyframe_interval_ms=media.keyframe_interval_ms,
         )
         self._transports: dict[int, Transport] = {}
         self._receivers: weakref.WeakValueDictionary[int, Receiver] = weakref.WeakValueDictionary()
         self._senders: weakref.WeakValueDictionary[int, Sender] = weakref.WeakValueDictionary()
         # An iterator that nobody holds any more takes its queue with it.
-        self._listeners: weakref.WeakSet[_Listener] = weakref.WeakSet()
+        self._listeners: weakref.WeakSet[Listener[Event]] = weakref.WeakSet()
         self._taps: Counter[str] = Counter()
+        self._hubs: dict[int, Hub] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._candidates: tuple[Candidate, ...] = ()
         self._fingerprint = b""
@@ -226,6 +126,8 @@ class Forwarder:
             transport._handle_state("closed")
         self._transports.clear()
         self._taps.clear()
+        for hub in tuple(self._hubs.values()):
+            hub.close()
         for listener in self._listeners:
             listener.close()
 
@@ -239,12 +141,16 @@ class Forwarder:
         """How many threads forward."""
         return self._core.worker_count()
 
-    def add_transport(self, remote: TransportParameters | None = None) -> Transport:
+    def add_transport(
+        self, remote: TransportParameters | None = None, *, beside: Transport | Member | None = None
+    ) -> Transport:
         """Expect one peer; it may still be unreachable.
 
         Args:
             remote: What the peer's description says; None where ours goes first, then
                 :meth:`Transport.set_remote` follows.
+            beside: On whose worker it is to live, because the two have much to do with each other: the transports of
+                one member of a hub must. None for the next worker in turn.
 
         Raises:
             LimitError: ``Limits.transports`` peers are there already.
@@ -253,7 +159,7 @@ class Forwarder:
         """
         if len(self._transports) >= self.config.limits.transports:
             raise LimitError("open transports", self.config.limits.transports)
-        number, ufrag, pwd = self._core.add_transport()
+        number, ufrag, pwd = self._core.add_transport(beside=None if beside is None else beside._number)
         transport = Transport(self, number, IceParameters(ufrag=ufrag, pwd=pwd, lite=self.config.media.ice_lite))
         self._transports[number] = transport
         if remote is not None:
@@ -263,6 +169,17 @@ class Forwarder:
                 transport.close()
                 raise
         return transport
+
+    def add_hub(self) -> Hub:
+        """Open a room's exchange of data: what its members say on their data channels reaches the others.
+
+        Raises:
+            ClosedError: The forwarder is not running.
+        """
+        core = self._core.add_hub()
+        hub = Hub(self, core, max_members=_core.MAX_MEMBERS, max_message=_core.MAX_MESSAGE)
+        self._hubs[core.number] = hub
+        return hub
 
     def events(self, *, capacity: int = 4096) -> AsyncIterator[Event]:
         """Iterate over what happened, in order, once, from this call on; ends when the forwarder closes.
@@ -290,10 +207,10 @@ class Forwarder:
         weakref.finalize(listener, self._untap, label).atexit = False
         return _messages(listener, label)
 
-    def _listen(self, capacity: int) -> _Listener:
+    def _listen(self, capacity: int) -> Listener[Event]:
         if self._loop is None:
             raise ClosedError("forwarder")
-        listener = _Listener(capacity)
+        listener = Listener[Event](capacity)
         self._listeners.add(listener)
         return listener
 
@@ -335,6 +252,11 @@ class Forwarder:
     def _event(self, raw: tuple[Any, ...]) -> Event | None:
         """Turn the binary's tuple into an event; None where its object is gone."""
         kind, number, *rest = raw
+        if kind == "message":
+            # For those who asked for it alone: messages must not fill the queues of those who wait for events.
+            if (hub := self._hubs.get(number)) is not None:
+                hub._report(*rest)
+            return None
         if kind == "layer":
             sender = self._senders.get(number)
             layer = None if rest[0] is None else Layer(*rest[0])
@@ -354,47 +276,15 @@ class Forwarder:
         return ChannelOpened(transport, *rest) if kind == "channel_opened" else ChannelClosed(transport, *rest)
 
 
-async def _iterate(listener: _Listener) -> AsyncIterator[Event]:
+async def _iterate(listener: Listener[Event]) -> AsyncIterator[Event]:
     while (event := await listener.next()) is not None:
         yield event
 
 
-async def _messages(listener: _Listener, label: str) -> AsyncIterator[DataReceived]:
+async def _messages(listener: Listener[Event], label: str) -> AsyncIterator[DataReceived]:
     while (event := await listener.next()) is not None:
         if isinstance(event, DataReceived) and event.label == label:
             yield event
-
-
-class _Listener:
-    """One reader of events with a bounded queue."""
-
-    def __init__(self, capacity: int) -> None:
-        self._queue: deque[Event] = deque()
-        self._capacity = capacity
-        self._wakeup = asyncio.Event()
-        self._is_closed = False
-        self._overflowed = False
-
-    def push(self, event: Event) -> None:
-        if len(self._queue) >= self._capacity:
-            self._overflowed = True
-        else:
-            self._queue.append(event)
-        self._wakeup.set()
-
-    def close(self) -> None:
-        self._is_closed = True
-        self._wakeup.set()
-
-    async def next(self) -> Event | None:
-        while not self._queue:
-            if self._overflowed:
-                raise LimitError("events waiting for a slow reader", self._capacity)
-            if self._is_closed:
-                return None
-            self._wakeup.clear()
-            await self._wakeup.wait()
-        return self._queue.popleft()
 
 
 class Transport:

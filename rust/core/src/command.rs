@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use is::{Candidate, IceCreds};
 
+use crate::data::HubCommand;
 use crate::dtls::{Certificate, DtlsRole, Fingerprint, Keys};
 use crate::ice::{Path, Role};
-use crate::id::{ReceiverId, SenderId, TransportId};
+use crate::id::{HubId, ReceiverId, SenderId, TransportId};
 use crate::parameters::{ReceiverParameters, SenderParameters};
 use crate::sctp::dcep::Open;
 use crate::send::Layer;
@@ -158,6 +159,8 @@ pub enum Command {
         /// Whether to start, not to stop.
         is_following: bool,
     },
+    /// Something about a hub.
+    Hub(HubId, HubCommand),
     /// Also report messages on channels with this label as events.
     Tap {
         /// The label.

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::data::HubCrossing;
 use crate::ice::Path;
-use crate::id::{ReceiverId, TransportId};
+use crate::id::{HubId, ReceiverId, TransportId};
 use crate::packet::Packet;
 use crate::receive::ClockMap;
 use crate::store::MAX_PACKET;
@@ -108,6 +109,8 @@ pub enum Crossing {
         /// Whether they are wanted.
         is_following: bool,
     },
+    /// Something said in a hub with members of the worker it goes to.
+    Hub(HubId, HubCrossing),
     /// A data channel message for a peer of the worker it goes to.
     Data {
         /// Who gets it.

@@ -36,6 +36,12 @@ reasons! {
     BadSctp => "bad_sctp",
     /// A data channel message that breaks DCEP or the limits (RFC 8832).
     BadDataChannel => "bad_data_channel",
+    /// A message on a channel with framing that is not framed so, or means different things to different readers.
+    BadDataPacket => "bad_data_packet",
+    /// A packet of a data track that was not announced.
+    UnknownDataTrack => "unknown_data_track",
+    /// The sender may not say this, or nothing at all.
+    NotPermitted => "not_permitted",
     /// A data message nobody could take: the reader is too slow.
     SlowReader => "slow_reader",
     /// Media before DTLS finished.
@@ -64,7 +70,7 @@ reasons! {
     PaddingOnly => "padding_only",
     /// A retransmission (RFC 4588) of nothing: no original number in it, or no stream it belongs to.
     BadRtx => "bad_rtx",
-    /// The same packet arrived before, in the original or as a retransmission.
+    /// The same packet or message arrived before, in the original or again.
     Duplicate => "duplicate",
     /// Nobody follows the track.
     NoFollower => "no_follower",

@@ -1,9 +1,12 @@
 //! What a router tells its owner. Values only: they cross threads.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::data::{Message, Report};
 use crate::dtls::DtlsFailure;
-use crate::id::{ReceiverId, SenderId, TransportId};
+use crate::id::{HubId, ReceiverId, SenderId, TransportId};
 use crate::send::Layer;
 
 /// How far a peer has come.
@@ -76,6 +79,15 @@ pub enum Event {
         is_binary: bool,
         /// The message.
         payload: Bytes,
+    },
+    /// A member of a hub said something that the owner wants to know.
+    MessageReported {
+        /// In which hub.
+        hub: HubId,
+        /// Why it is reported.
+        report: Report,
+        /// What was said.
+        message: Arc<Message>,
     },
     /// The first packet of an encoding came.
     EncodingStarted {

@@ -42,3 +42,15 @@ id! {
     /// One subscriber's copy of a track.
     SenderId
 }
+id! {
+    /// A room's exchange of data; of no worker, and told to all.
+    HubId
+}
+id! {
+    /// One who speaks and hears in a hub.
+    MemberId
+}
+id! {
+    /// A member's data track.
+    DataTrackId
+}

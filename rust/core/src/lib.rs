@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod crossing;
+pub mod data;
 pub mod demux;
 pub mod drop;
 pub mod dtls;

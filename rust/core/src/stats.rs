@@ -2,7 +2,7 @@
 
 use crate::drop::DropCounts;
 use crate::event::TransportState;
-use crate::id::{ReceiverId, SenderId, TransportId};
+use crate::id::{MemberId, ReceiverId, SenderId, TransportId};
 use crate::send::Layer;
 use crate::time::Time;
 use crate::units::Bitrate;
@@ -10,9 +10,9 @@ use crate::units::Bitrate;
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Datagrams.
+    /// Datagrams, packets or messages.
     pub packets: u64,
-    /// UDP payload bytes.
+    /// Their payload bytes.
     pub bytes: u64,
 }
 
@@ -49,6 +49,21 @@ pub struct Snapshot {
     pub receivers: Vec<ReceiverStats>,
     /// Per copy.
     pub senders: Vec<SenderStats>,
+    /// Per member of a hub, in ascending order.
+    pub members: Vec<MemberStats>,
+}
+
+/// One member of a hub.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberStats {
+    /// Which.
+    pub member: MemberId,
+    /// The number of the last reliable message that was taken from it, 0 before the first that has one.
+    pub last_sequence: u32,
+    /// Messages and bytes that were taken from it.
+    pub received: Traffic,
+    /// Messages and bytes that it was handed.
+    pub sent: Traffic,
 }
 
 /// One peer.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use is::Candidate;
 
 use crate::command::{Remote, Security};
+use crate::data::Seat;
 use crate::drop::{Drop, DropCounts};
 use crate::dtls::{Certificate, Dtls, Keys};
 use crate::event::TransportState;
@@ -125,6 +126,9 @@ pub(crate) struct Transport {
     pub(crate) gives_up_at: Time,
     /// The peers that get its data channel messages.
     pub(crate) data_followers: Vec<TransportId>,
+    /// The member that speaks by it, and the one that hears by it.
+    pub(crate) speaker: Option<Seat>,
+    pub(crate) hearer: Option<Seat>,
     pub(crate) received: Traffic,
     pub(crate) sent: Traffic,
     pub(crate) drops: DropCounts,
@@ -168,6 +172,8 @@ impl Transport {
             armed_at: Time::NEVER,
             gives_up_at,
             data_followers: Vec::new(),
+            speaker: None,
+            hearer: None,
             received: Traffic::default(),
             sent: Traffic::default(),
             drops: DropCounts::default(),

@@ -13,7 +13,7 @@ use mio::Waker;
 use rtpcore_core::command::Command;
 use rtpcore_core::event::Event;
 use rtpcore_core::ice;
-use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
+use rtpcore_core::id::{DataTrackId, HubId, MemberId, ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::{Limits, Router, RouterConfig};
 use rtpcore_core::stats::Snapshot;
 
@@ -89,8 +89,17 @@ pub struct Forwarder {
     candidates: Vec<Candidate>,
     clock: Clock,
     ids: AtomicU64,
-    /// How many transports were named: apart from the other names, or those between would decide the worker.
+    /// How many were placed in turn: apart from the other names, or those between would decide the worker.
     dealt: AtomicU64,
+}
+
+/// On which worker something new is to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// On the next, so that all get the same number.
+    InTurn,
+    /// On this one, beside what it has to do with.
+    On(u8),
 }
 
 impl Forwarder {
@@ -170,11 +179,34 @@ impl Forwarder {
         self.clock
     }
 
-    /// A name for a new transport; peers are dealt out to the workers in turn.
-    pub fn next_transport(&self) -> TransportId {
-        let count = self.ids.fetch_add(1, Ordering::Relaxed);
-        let worker = self.dealt.fetch_add(1, Ordering::Relaxed) % self.workers.len() as u64;
-        TransportId::new(u8::try_from(worker).unwrap_or(0), count)
+    /// A name for a new transport.
+    pub fn next_transport(&self, placement: Placement) -> TransportId {
+        TransportId::new(self.place(placement), self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A name for a new member of a hub.
+    pub fn next_member(&self, placement: Placement) -> MemberId {
+        MemberId::new(self.place(placement), self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A name for a new hub.
+    pub fn next_hub(&self) -> HubId {
+        HubId::new(0, self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A name for a new data track of this member.
+    pub fn next_data_track(&self, publisher: MemberId) -> DataTrackId {
+        DataTrackId::new(publisher.worker(), self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn place(&self, placement: Placement) -> u8 {
+        match placement {
+            Placement::On(worker) => worker,
+            Placement::InTurn => {
+                let worker = self.dealt.fetch_add(1, Ordering::Relaxed) % self.workers.len() as u64;
+                u8::try_from(worker).unwrap_or(0)
+            }
+        }
     }
 
     /// A name for a new track of this peer.
@@ -204,6 +236,14 @@ impl Forwarder {
             Err(TrySendError::Full(_)) => Err(SendError::Full),
             Err(TrySendError::Disconnected(_)) => Err(SendError::Closed),
         }
+    }
+
+    /// Asks all workers for something.
+    pub fn broadcast(&self, command: impl Fn(u8) -> Command) -> Result<(), SendError> {
+        (0..self.workers.len()).try_for_each(|worker| {
+            let worker = u8::try_from(worker).unwrap_or(u8::MAX);
+            self.send(worker, command(worker))
+        })
     }
 
     /// Readable while events wait.

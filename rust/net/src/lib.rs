@@ -12,5 +12,5 @@ mod tcp;
 mod worker;
 
 pub use clock::Clock;
-pub use forwarder::{Config, Forwarder, MAX_COMMANDS, SendError, StartError};
+pub use forwarder::{Config, Forwarder, MAX_COMMANDS, Placement, SendError, StartError};
 pub use sockets::Listen;

@@ -16,10 +16,11 @@ use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::Limits;
 use rtpcore_core::sctp::dcep::{Open, Reliability};
 use rtpcore_core::send::Layer;
-use rtpcore_net::{Config, Listen};
+use rtpcore_net::{Config, Listen, Placement};
 
 use crate::convert;
 use crate::errors::Error;
+use crate::hub::{self, Hub};
 use crate::stats;
 
 /// One forwarder's workers, or what they will be started with.
@@ -30,8 +31,8 @@ pub(crate) struct Forwarder {
     running: Mutex<Option<Running>>,
 }
 
-struct Running {
-    net: rtpcore_net::Forwarder,
+pub(crate) struct Running {
+    pub(crate) net: rtpcore_net::Forwarder,
     certificate: Certificate,
     fingerprint: [u8; 32],
 }
@@ -123,9 +124,10 @@ impl Forwarder {
     }
 
     /// Expects a peer; says its number and our ICE user name fragment and password.
-    fn add_transport(&self) -> Result<(u64, String, String), Error> {
+    #[pyo3(signature = (*, beside))]
+    fn add_transport(&self, beside: Option<u64>) -> Result<(u64, String, String), Error> {
         self.with(|running| {
-            let transport = running.net.next_transport();
+            let transport = running.net.next_transport(placement(beside));
             let local = rtpcore_net::Forwarder::credentials(transport)?;
             let security = Box::new(Security::WebRtc {
                 local: local.clone(),
@@ -279,13 +281,12 @@ impl Forwarder {
 
     /// Also reports messages of a label as events, or stops.
     fn tap(&self, label: &str, is_tapped: bool) -> Result<(), Error> {
-        self.with(|running| {
-            for worker in 0..running.net.worker_count() {
-                let worker = u8::try_from(worker).unwrap_or(u8::MAX);
-                running.net.send(worker, Command::Tap { label: label.into(), is_tapped })?;
-            }
-            Ok(())
-        })
+        self.with(|running| Ok(running.net.broadcast(|_| Command::Tap { label: label.into(), is_tapped })?))
+    }
+
+    /// Opens a hub.
+    fn add_hub(slf: &Bound<'_, Self>) -> Result<Hub, Error> {
+        Hub::open(slf)
     }
 
     /// The counters of all workers as last published, in one dictionary.
@@ -301,14 +302,19 @@ impl Forwarder {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, action: impl FnOnce(&Running) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn with<T>(&self, action: impl FnOnce(&Running) -> Result<T, Error>) -> Result<T, Error> {
         let running = self.lock();
         action(running.as_ref().ok_or(Error::Closed("forwarder"))?)
     }
 
-    fn command(&self, worker: u8, command: Command) -> Result<(), Error> {
+    pub(crate) fn command(&self, worker: u8, command: Command) -> Result<(), Error> {
         self.with(|running| Ok(running.net.send(worker, command)?))
     }
+}
+
+/// Beside what has this number, of whatever kind, or anywhere.
+pub(crate) fn placement(beside: Option<u64>) -> Placement {
+    beside.map_or(Placement::InTurn, |beside| Placement::On(TransportId::from_u64(beside).worker()))
 }
 
 fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
@@ -321,6 +327,7 @@ fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         Event::DataReceived { transport, label, is_binary, payload } => {
             ("data", transport.as_u64(), label, is_binary, PyBytes::new(py, &payload)).into_pyobject(py)
         }
+        Event::MessageReported { hub, report, message } => hub::event_tuple(py, hub, report, &message),
         Event::EncodingStarted { receiver, encoding } => {
             ("encoding_started", receiver.as_u64(), encoding).into_pyobject(py)
         }

@@ -6,6 +6,7 @@
 mod convert;
 mod errors;
 mod forwarder;
+mod hub;
 mod stats;
 mod testing;
 
@@ -16,7 +17,9 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("MAX_MESSAGE", rtpcore_core::sctp::MAX_MESSAGE)?;
+    module.add("MAX_MEMBERS", rtpcore_core::data::MAX_MEMBERS)?;
     module.add_class::<forwarder::Forwarder>()?;
+    module.add_class::<hub::Hub>()?;
     module.add_class::<testing::SrtpInbound>()?;
     module.add_class::<testing::SrtpOutbound>()?;
     module.add_function(wrap_pyfunction!(testing::parse_rtp, module)?)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use rtpcore_core::DropCounts;
-use rtpcore_core::stats::{EncodingStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
+use rtpcore_core::stats::{EncodingStats, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
 
 use crate::forwarder::state_name;
 
@@ -60,6 +60,16 @@ fn transport_dict<'py>(py: Python<'py>, stats: &TransportStats) -> PyResult<Boun
     set_traffic(&dict, "sent", stats.sent)?;
     dict.set_item("drops", drops_dict(py, &stats.drops)?)?;
     dict.set_item("srtp_profile", stats.srtp_profile)?;
+    Ok(dict)
+}
+
+pub(crate) fn member_dict<'py>(py: Python<'py>, stats: &MemberStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("last_sequence", stats.last_sequence)?;
+    dict.set_item("messages_received", stats.received.packets)?;
+    dict.set_item("bytes_received", stats.received.bytes)?;
+    dict.set_item("messages_sent", stats.sent.packets)?;
+    dict.set_item("bytes_sent", stats.sent.bytes)?;
     Ok(dict)
 }
 

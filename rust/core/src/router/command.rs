@@ -83,6 +83,7 @@ impl Router {
             Command::FollowData { transport, source, is_following } => {
                 self.follow_data(transport, source, is_following);
             }
+            Command::Hub(hub, command) => self.handle_hub_command(now, hub, command),
             Command::Tap { label, is_tapped } => {
                 self.tapped.retain(|tapped| *tapped != label);
                 if is_tapped {

@@ -59,6 +59,7 @@ impl Router {
             Crossing::FollowData { source, transport, is_following } => {
                 self.follow_data(transport, source, is_following);
             }
+            Crossing::Hub(hub, crossing) => self.handle_hub_crossing(now, hub, crossing),
             Crossing::Data { transport, label, is_binary, payload } => {
                 self.send_data(now, transport, &label, is_binary, &payload);
             }

@@ -1,9 +1,10 @@
-//! Data channel messages: to the peers that follow the sender, and to Python where it asked.
+//! Data channel messages: to the hub that the sender is a member of, to peers that follow it, and to Python where it asked.
 
 use bytes::Bytes;
 
 use super::Router;
 use crate::crossing::Crossing;
+use crate::data::Label;
 use crate::drop::Drop;
 use crate::event::Event;
 use crate::id::TransportId;
@@ -24,11 +25,19 @@ impl Router {
             SctpEvent::Opened(channel) => {
                 if let Some(channel) = sctp.and_then(|sctp| sctp.channel_by_id(channel)) {
                     let label = channel.open.label.clone();
+                    let hearer = transport.hearer;
                     self.events.push_back(Event::ChannelOpened { transport: id, label });
+                    if let Some(seat) = hearer {
+                        self.wake_member(now, seat);
+                    }
                 }
             }
             SctpEvent::Closed(label) => {
+                let hearer = transport.hearer;
                 self.events.push_back(Event::ChannelClosed { transport: id, label });
+                if let Some(seat) = hearer {
+                    self.hush_member(now, seat);
+                }
             }
             SctpEvent::Message { channel, is_binary, payload } => {
                 let Some(open) = sctp.and_then(|sctp| sctp.channel_by_id(channel)).map(|c| c.open.clone()) else {
@@ -37,6 +46,10 @@ impl Router {
                 if self.tapped.contains(&open.label) {
                     let (label, payload) = (open.label.clone(), payload.clone());
                     self.events.push_back(Event::DataReceived { transport: id, label, is_binary, payload });
+                }
+                let speaker = self.transports.get(index).and_then(|transport| transport.speaker);
+                if let Some(seat) = speaker {
+                    self.hear_member(now, Some(index), seat, &Label::new(&open.label), is_binary, &payload);
                 }
                 self.fan_out_data(now, index, &open, is_binary, &payload);
             }
@@ -70,22 +83,35 @@ impl Router {
     /// Queues one message on the channel with this label. Lossy channels drop for a slow reader, reliable ones queue to a limit.
     pub(super) fn send_data(&mut self, now: Time, id: TransportId, label: &str, is_binary: bool, payload: &Bytes) {
         let Some(&index) = self.by_id.get(&id) else { return };
-        let sent = match self.transports.get_mut(index).and_then(|transport| transport.sctp.as_mut()) {
-            Some(sctp) => match sctp.channel(label).map(|channel| channel.id) {
-                Some(channel) => sctp.send(channel, payload, is_binary),
-                None => Err(Drop::NotConnected),
-            },
-            None => Err(Drop::NotConnected),
-        };
-        match sent {
-            Ok(()) => {
-                self.poll_sctp(now, index);
-                self.mark_dirty(index);
-                let at = self.session_deadline(index);
-                self.arm(index, at);
-            }
-            Err(reason) => self.count_drop(Some(index), reason),
+        if let Err(reason) = self.queue_data(now, index, label, is_binary, payload) {
+            self.count_drop(Some(index), reason);
         }
+    }
+
+    pub(super) fn queue_data(
+        &mut self,
+        now: Time,
+        index: usize,
+        label: &str,
+        is_binary: bool,
+        payload: &Bytes,
+    ) -> Result<(), Drop> {
+        let transport = self.transports.get_mut(index).ok_or(Drop::NotConnected)?;
+        let sctp = transport.sctp.as_mut().ok_or(Drop::NotConnected)?;
+        let channel = sctp.channel(label).ok_or(Drop::NotConnected)?.id;
+        sctp.send(channel, payload, is_binary)?;
+        self.poll_sctp(now, index);
+        self.mark_dirty(index);
+        let at = self.session_deadline(index);
+        self.arm(index, at);
+        Ok(())
+    }
+
+    /// Whether a message with this label could be queued.
+    pub(super) fn has_channel(&self, id: TransportId, label: &str) -> bool {
+        let transport = self.by_id.get(&id).and_then(|&index| self.transports.get(index));
+        let sctp = transport.and_then(|transport| transport.sctp.as_ref());
+        sctp.is_some_and(|sctp| sctp.channel(label).is_some())
     }
 
     /// `transport` gets the messages of `source`, or no longer.

@@ -15,6 +15,7 @@ mod crossing;
 mod data;
 mod fan_out;
 mod feedback;
+mod hub;
 mod receive;
 mod report;
 mod session;
@@ -33,10 +34,11 @@ use is::stun::StunMessage;
 use slab::Slab;
 
 use crate::crossing::{Crossing, Parcel};
+use crate::data::Hub;
 use crate::drop::{Drop, DropCounts};
 use crate::event::{Event, Reason, TransportState};
 use crate::ice::{self, Path};
-use crate::id::{ReceiverId, SenderId, TransportId};
+use crate::id::{HubId, MemberId, ReceiverId, SenderId, TransportId};
 use crate::packet::Packet;
 use crate::parameters::{ReceiverParameters, SenderParameters};
 use crate::payload::Reader;
@@ -158,6 +160,9 @@ pub struct Router {
     feed_by_id: BTreeMap<ReceiverId, usize>,
     copies: Slab<Copy>,
     copy_by_id: BTreeMap<SenderId, usize>,
+    hubs: BTreeMap<HubId, Hub>,
+    /// Who hears the message that is handed out.
+    hearers: Vec<MemberId>,
     tapped: Vec<String>,
     /// The other workers, a bit each.
     neighbours: u64,
@@ -203,6 +208,8 @@ impl Router {
             feed_by_id: BTreeMap::new(),
             copies: Slab::new(),
             copy_by_id: BTreeMap::new(),
+            hubs: BTreeMap::new(),
+            hearers: Vec::new(),
             tapped: Vec::new(),
             neighbours: config.neighbours,
             store: PacketStore::new(config.limits.history_packets, MEAN_PACKET),

@@ -281,6 +281,7 @@ impl Router {
         self.set_state(index, state, reason);
         let Some(transport) = self.transports.get(index) else { return };
         let id = transport.id;
+        let (speaker, hearer) = (transport.speaker, transport.hearer);
         let receivers: Vec<_> = transport.receivers.iter().flatten().copied().collect();
         let senders = transport.senders.clone();
         for feed in receivers {
@@ -304,5 +305,6 @@ impl Router {
             other.data_followers.retain(|&follower| follower != id);
         }
         self.dirty.retain(|&dirty| dirty as usize != index);
+        self.leave_all(speaker, hearer);
     }
 }

@@ -1,7 +1,7 @@
 //! The counters of everybody, as a value: taken now and then, never on the way of a packet.
 
 use super::{MAX_ENCODINGS, Router};
-use crate::stats::{EncodingStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
+use crate::stats::{EncodingStats, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
 use crate::time::Time;
 
 impl Router {
@@ -15,6 +15,7 @@ impl Router {
             drops: self.drops.clone(),
             transports: self.by_id.values().filter_map(|&index| self.transport_stats(index)).collect(),
             receivers: self.feed_by_id.values().filter_map(|&index| self.receiver_stats(now, index)).collect(),
+            members: self.members_stats(),
             senders: self.copy_by_id.values().filter_map(|&index| self.sender_stats(index)).collect(),
         }
     }
@@ -58,6 +59,12 @@ impl Router {
             })
             .collect();
         Some(ReceiverStats { receiver: feed.id, encodings, followers: feed.follower_count() })
+    }
+
+    fn members_stats(&self) -> Vec<MemberStats> {
+        let mut members: Vec<_> = self.hubs.values().flat_map(crate::data::Hub::stats).collect();
+        members.sort_unstable_by_key(|member| member.member);
+        members
     }
 
     fn sender_stats(&self, index: usize) -> Option<SenderStats> {

@@ -45,7 +45,7 @@ fn name_of(crossing: &Crossing) -> &'static str {
         Crossing::Gone { .. } => "gone",
         Crossing::Datagram { .. } => "datagram",
         Crossing::Claim { .. } => "claim",
-        Crossing::FollowData { .. } | Crossing::Data { .. } => "data",
+        Crossing::FollowData { .. } | Crossing::Hub(..) | Crossing::Data { .. } => "data",
     }
 }
 

@@ -1,0 +1,124 @@
+"""What was counted, as frozen values: cumulative, at most ``Media.stats_interval_ms`` old."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rtpcore.events import Layer, TransportState
+
+__all__ = ["EncodingStats", "MemberStats", "ReceiverStats", "SenderStats", "Stats", "TransportStats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Totals of a forwarder since its start, at most ``Media.stats_interval_ms`` old.
+
+    Attributes:
+        packets_received: Datagrams from peers.
+        bytes_received: UDP payload bytes of these.
+        packets_sent: Datagrams to peers.
+        bytes_sent: UDP payload bytes of these.
+        packets_forwarded: RTP packets handed to subscribers, retransmissions not counted.
+        drops: Packets that went no further, by reason.
+        transports: Peers held now.
+    """
+
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    packets_forwarded: int
+    drops: dict[str, int]
+    transports: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransportStats:
+    """Totals of one peer; ``srtp_profile`` is its name in RFC 5764 or RFC 7714, None before DTLS finished."""
+
+    state: TransportState
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    drops: dict[str, int]
+    srtp_profile: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingStats:
+    """One encoding of a track as it arrives.
+
+    Attributes:
+        packets_received: Packets, retransmissions undone.
+        bytes_received: Their payload bytes.
+        lost: Packets that never came (RFC 3550 §6.4.1).
+        jitter_ms: Interarrival jitter (RFC 3550 §6.4.1).
+        bitrate_bps: Payload bits of the last second.
+        frames_per_second: Frames of the last second.
+        size: Width and height of the last keyframe, where the codec tells in the clear.
+        nacks: Packets asked for again.
+        keyframe_requests: Keyframes asked for.
+    """
+
+    packets_received: int
+    bytes_received: int
+    lost: int
+    jitter_ms: int
+    bitrate_bps: int
+    frames_per_second: int
+    size: tuple[int, int] | None
+    nacks: int
+    keyframe_requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStats:
+    """A track as it arrives: its encodings, smallest first, and how many copies are sent."""
+
+    encodings: tuple[EncodingStats, ...]
+    followers: int
+
+
+@dataclass(frozen=True, slots=True)
+class SenderStats:
+    """One copy as it leaves.
+
+    Attributes:
+        packets_sent: Packets, retransmissions not counted.
+        bytes_sent: Their payload bytes.
+        retransmitted: Packets sent again.
+        dropped: Packets of the track that this copy did not want or could not take.
+        layer: What is forwarded now.
+        fraction_lost: Loss the subscriber reported last, 0 to 1.
+        round_trip_ms: By the subscriber's reports; None before the first.
+    """
+
+    packets_sent: int
+    bytes_sent: int
+    retransmitted: int
+    dropped: int
+    layer: Layer | None
+    fraction_lost: float
+    round_trip_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStats:
+    """One member of a hub.
+
+    Attributes:
+        last_sequence: Number of the last reliable message taken from it, 0 before the first that has one.
+        messages_received: Messages taken from it.
+        bytes_received: Their bytes.
+        messages_sent: Messages handed to its transport.
+        bytes_sent: Their bytes.
+    """
+
+    last_sequence: int
+    messages_received: int
+    bytes_received: int
+    messages_sent: int
+    bytes_sent: int
