@@ -10,6 +10,7 @@
     ├── LimitError                     a bound on what one peer may cause was reached
     ├── ProtocolError                  text or bytes from a peer break the grammar they claim to follow
     ├── JoinError                      somebody may not come in, with the HTTP status that says why
+    ├── RpcFailure                     a participant's client did not do what it was called for
     └── TokenError                     an access token proves nothing: forged, expired or not one at all
 
 `rtpcore.wire.twirp` has one more, for calls of the server API that fail.
@@ -28,6 +29,7 @@ __all__ = [
     "LimitError",
     "ParametersError",
     "ProtocolError",
+    "RpcFailure",
     "RtpcoreError",
     "TokenError",
 ]
@@ -214,3 +216,27 @@ class JoinError(RtpcoreError):
     def __str__(self) -> str:
         """The reason."""
         return self.reason
+
+
+class RpcFailure(RtpcoreError):
+    """A participant's client did not do what it was called for.
+
+    Attributes:
+        code: LiveKit's code of the reason: 1400 to 1404 by the recipient, 1500 to 1505 on the way, others its own.
+        message: The same in words.
+        data: What the method says of its failure.
+
+    >>> str(RpcFailure(1502, "Response timeout"))
+    '1502: Response timeout'
+    """
+
+    def __init__(self, code: int, message: str, data: str = "") -> None:
+        """Say what went wrong."""
+        super().__init__(code, message, data)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    def __str__(self) -> str:
+        """Code and words."""
+        return f"{self.code}: {self.message}"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import EncodingStarted, ReceiverEnded, TransportChanged
+from rtpcore.exchange import Exchange
 from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
 from rtpcore.session import Session
@@ -77,10 +78,12 @@ class Host:
         self.on_event: list[Callable[[Room, Happened], None]] = []
         self.node_id = ids.node_id(ids.secret)
         self._region = self.settings.region
+        self.exchange = Exchange(forwarder)
         self._by_transport: dict[str, Session] = {}
         self._claims: dict[str, Claims] = {}
         self._token_at_ms: dict[str, int] = {}
         self._lost_at_ms: dict[str, int] = {}
+        self._ways: dict[str, tuple[bool, bool]] = {}
         self._trailer = secrets.token_bytes(16)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -129,6 +132,7 @@ class Host:
         self.sessions[participant.sid] = session
         self._claims[participant.sid] = claims
         effects = room.join(participant)
+        self.exchange.join(room, participant)
         session.send(self._joined(session))
         self._refresh(session, now_ms)
         session.begin()
@@ -136,6 +140,7 @@ class Host:
         for request in _early_requests(parameters):
             self.handle(session, request)
         session.negotiate()
+        self._connect(session)
         return session
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
@@ -162,6 +167,7 @@ class Host:
             return None
         response = SignalResponse()
         response.reconnect.client_configuration.CopyFrom(ClientConfiguration())
+        response.reconnect.last_message_seq = self.exchange.last_sequence(participant)
         response.reconnect.server_info.CopyFrom(self._server_info())
         session.resume(response)
         update = SignalResponse()
@@ -186,6 +192,7 @@ class Host:
             return
         self.perform(session.room, effects)
         session.negotiate()
+        self._connect(session)
 
     def leave(self, session: Session, reason: DisconnectReason = DisconnectReason.CLIENT_INITIATED) -> None:
         """A client goes."""
@@ -231,9 +238,11 @@ class Host:
         """Send everybody away and forget the room."""
         self.perform(room, room.close(reason, _now_ms()))
         self.rooms.pop(room.name, None)
+        self.exchange.close(room)
 
     def refresh(self, participant: Participant) -> None:
         """Give a client a token that says what it now is and may do."""
+        self.exchange.update(participant)
         session = self.sessions.get(participant.sid)
         if session is not None:
             self._refresh(session, _now_ms())
@@ -282,10 +291,12 @@ class Host:
             session.send(effect.message)
 
     def _forget(self, participant: Participant, reason: int) -> None:
+        self.exchange.leave(participant)
         session = self.sessions.pop(participant.sid, None)
         self._claims.pop(participant.sid, None)
         self._token_at_ms.pop(participant.sid, None)
         self._lost_at_ms.pop(participant.sid, None)
+        self._ways.pop(participant.sid, None)
         if session is None:
             return
         logger.info("participant %s left room %s (%s)", participant.sid, session.room.sid, _reason(reason))
@@ -297,9 +308,21 @@ class Host:
     ##### The forwarder
 
     def _expect(self, session: Session) -> Transport:
-        transport = self.forwarder.add_transport()
+        transport = self.exchange.expect(session.participant)
         self._by_transport[transport.id] = session
         return transport
+
+    def _connect(self, session: Session) -> None:
+        """Let data flow by the connections that are there by now."""
+        publisher, primary = session.publisher, session.primary
+        ways = (publisher.is_begun, primary.is_begun)
+        if self._ways.get(session.participant.sid) != ways and not session.is_over:
+            self._ways[session.participant.sid] = ways
+            self.exchange.connect(
+                session.participant,
+                input=publisher.transport if publisher.is_begun else None,
+                output=primary.transport if primary.is_begun else None,
+            )
 
     async def _follow(self) -> None:
         async for event in self.forwarder.events(capacity=65_536):
@@ -319,6 +342,7 @@ class Host:
         logger.info("transport %s of participant %s is %s (%s)", transport.id, session.participant.sid, state, reason)
         if state == "connected" and session.primary.is_carried_by(transport):
             self.perform(session.room, session.room.activate(session.participant))
+            self.exchange.activate(session.participant)
         elif state in ("failed", "closed") and reason != "closed_by_owner":
             self._by_transport.pop(transport.id, None)
             # A client that leaves closes its connections too, and its goodbye may come after.

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from rtpcore.errors import JoinError
+from rtpcore.errors import JoinError, LimitError, RpcFailure
 from rtpcore.http.rtc import HOST, ROOT, claims_of
 from rtpcore.wire import twirp
 from rtpcore.wire.messages import (
     CreateRoomRequest,
+    DataPacket,
     DeleteRoomRequest,
     DeleteRoomResponse,
     DisconnectReason,
@@ -30,8 +32,12 @@ from rtpcore.wire.messages import (
     MuteRoomTrackRequest,
     MuteRoomTrackResponse,
     ParticipantInfo,
+    PerformRpcRequest,
+    PerformRpcResponse,
     RemoveParticipantResponse,
     RoomParticipantIdentity,
+    SendDataRequest,
+    SendDataResponse,
     UpdateParticipantRequest,
     UpdateRoomMetadataRequest,
     UpdateSubscription,
@@ -42,7 +48,7 @@ from rtpcore.wire.messages import Room as RoomInfo
 from rtpcore.wire.twirp import TwirpError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from rtpcore.host import Host
     from rtpcore.room import Participant, Room
@@ -76,6 +82,8 @@ async def _call(request: web.Request) -> web.Response:
         kind, action = method
         message = twirp.decode(request.content_type, await request.read(), kind())
         answer = action(request.app[HOST], grant, message)
+        if isawaitable(answer):
+            answer = await answer
         return web.Response(body=twirp.encode(request.content_type, answer), content_type=request.content_type)
     except TwirpError as error:
         return web.Response(status=error.status, text=error.to_json(), content_type=twirp.JSON)
@@ -174,6 +182,43 @@ def _update_subscriptions(host: Host, grant: VideoGrant | None, request: UpdateS
     return UpdateSubscriptionsResponse()
 
 
+def _send_data(host: Host, grant: VideoGrant | None, request: SendDataRequest) -> Message:
+    room = _administered(host, grant, request.room)
+    if request.nonce and len(request.nonce) != 16:
+        raise TwirpError("invalid_argument", "nonce should be 16-bytes or not present")
+    packet = DataPacket(kind=request.kind)
+    packet.user.payload = request.data
+    if request.HasField("topic"):
+        packet.user.topic = request.topic
+    packet.user.nonce = request.nonce
+    wanted = {*request.destination_identities, *request.destination_sids}
+    to = [one for one in room.participants.values() if wanted & {one.identity, one.sid}] if wanted else None
+    try:
+        host.exchange.send(room, packet, to)
+    except LimitError as error:
+        raise TwirpError("invalid_argument", str(error)) from error
+    return SendDataResponse()
+
+
+async def _perform_rpc(host: Host, grant: VideoGrant | None, request: PerformRpcRequest) -> Message:
+    room = _administered(host, grant, request.room)
+    participant = _participant(room, request.destination_identity)
+    timeout_s = request.response_timeout_ms / 1000 if request.response_timeout_ms else _RPC_TIMEOUT_S
+    try:
+        answer = await host.exchange.perform_rpc(
+            room, participant, request.method, request.payload, timeout_s=timeout_s
+        )
+    except RpcFailure as error:
+        code = "deadline_exceeded" if error.code in (1501, 1502) else "aborted"
+        meta = {"rpc_code": str(error.code), "rpc_data": error.data}
+        raise TwirpError(code, error.message, meta) from error
+    return PerformRpcResponse(payload=answer)
+
+
+_RPC_TIMEOUT_S = 10.0
+"""How long a method may take unless the caller says otherwise, LiveKit's value."""
+
+
 def _only_in_the_cloud(host: Host, grant: VideoGrant | None, request: Message) -> Message:
     raise TwirpError("unimplemented", "a room is served by one server here: nobody can be moved to another")
 
@@ -205,7 +250,9 @@ def _participant(room: Room, identity: str) -> Participant:
     return participant
 
 
-_METHODS: dict[str, tuple[Callable[[], Any], Callable[[Host, VideoGrant | None, Any], Message]]] = {
+_METHODS: dict[
+    str, tuple[Callable[[], Any], Callable[[Host, VideoGrant | None, Any], Message | Awaitable[Message]]]
+] = {
     "CreateRoom": (CreateRoomRequest, _create_room),
     "ListRooms": (ListRoomsRequest, _list_rooms),
     "DeleteRoom": (DeleteRoomRequest, _delete_room),
@@ -216,6 +263,8 @@ _METHODS: dict[str, tuple[Callable[[], Any], Callable[[Host, VideoGrant | None, 
     "MutePublishedTrack": (MuteRoomTrackRequest, _mute),
     "UpdateParticipant": (UpdateParticipantRequest, _update_participant),
     "UpdateSubscriptions": (UpdateSubscriptionsRequest, _update_subscriptions),
+    "SendData": (SendDataRequest, _send_data),
+    "PerformRpc": (PerformRpcRequest, _perform_rpc),
     "ForwardParticipant": (ForwardParticipantRequest, _only_in_the_cloud),
     "MoveParticipant": (MoveParticipantRequest, _only_in_the_cloud),
 }
