@@ -17,13 +17,16 @@ CARGO_DENY := .build/tools/bin/cargo-deny-0.20.2
 LOCKED := $(if $(CI),--locked)
 # Crates whose unit tests cargo runs: the Python face has none without an interpreter, the simulations are a verb of their own.
 CRATES := --workspace --exclude rtpcore-py --exclude rtpcore-sim
+# The second DTLS engine is OpenSSL. What is shipped has it compiled in, which takes minutes: that is the optimised build. All
+# other builds take the machine's, from Debian's packages.
+OF_MACHINE := OPENSSL_NO_VENDOR=1
 # Directories are listed too: their time changes when a file is removed.
 RUST_SOURCES := $(shell find rust -not -path '*/tests*' \( -type d -o -name '*.rs' -o -name Cargo.toml \)) Cargo.toml Cargo.lock
 
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(CURDIR)/.build/uv/bin:$(CURDIR)/.build/tools/bin:$(PATH)
 export UV_PYTHON_DOWNLOADS := never
-unexport CONDA_PREFIX PYTHONPATH
+unexport CONDA_PREFIX PYTHONPATH OPENSSL_NO_VENDOR
 
 .PHONY: help
 help:  ## Say what the verbs are
@@ -55,10 +58,10 @@ lint-python: $(ENV)
 	$(PY)/mypy --no-error-summary
 
 .PHONY: lint-rust
-lint-rust:
+lint-rust: needs-rust
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
-	cargo clippy --quiet --workspace --all-targets $(LOCKED) -- --deny warnings
+	$(OF_MACHINE) cargo clippy --quiet --workspace --all-targets $(LOCKED) -- --deny warnings
 
 .PHONY: supply-chain
 supply-chain: $(ENV) $(CARGO_DENY)
@@ -66,21 +69,21 @@ supply-chain: $(ENV) $(CARGO_DENY)
 	$(CARGO_DENY) --log-level warn --workspace check bans licenses sources
 
 .PHONY: unit
-unit: needs-unit $(EXTENSION)  ## Tests of the crates and of the package
-	cargo test --quiet $(CRATES) $(LOCKED)
+unit: needs-rust needs-unit $(EXTENSION)  ## Tests of the crates and of the package
+	$(OF_MACHINE) cargo test --quiet $(CRATES) $(LOCKED)
 	$(PY)/stubtest --mypy-config-file pyproject.toml rtpcore._core
 	$(PY)/pytest --quiet --ignore tests/e2e
 
 .PHONY: sim
-sim:  ## Rooms in virtual time: the committed seeds, and SEEDS=1000 more of them if asked
-	cargo test --quiet --package rtpcore-sim $(LOCKED)
+sim: needs-rust  ## Rooms in virtual time: the committed seeds, and SEEDS=1000 more of them if asked
+	$(OF_MACHINE) cargo test --quiet --package rtpcore-sim $(LOCKED)
 
 .PHONY: fuzz
-fuzz: needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECONDS (15) each
-	scripts/fuzz.sh $(TARGETS)
+fuzz: needs-rust needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECONDS (15) each
+	$(OF_MACHINE) scripts/fuzz.sh $(TARGETS)
 
 .PHONY: e2e
-e2e: needs-e2e $(EXTENSION)  ## Chromium and aiortc publish and play through a real server
+e2e: needs-e2e $(EXTENSION)  ## Chromium and GStreamer publish and play through a real server
 	$(PY)/pytest --quiet tests/e2e
 
 .PHONY: quality
@@ -122,14 +125,16 @@ clean:  ## Remove everything that was built or installed here
 	rm -rf .venv .build target fuzz/target fuzz/corpus fuzz/artifacts dist $(EXTENSION)
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: needs needs-unit needs-e2e needs-fuzz needs-bench
+.PHONY: needs needs-rust needs-unit needs-e2e needs-fuzz needs-bench
 # Asked for in one go by `make test`, so that a missing package is known after a second and not after ten minutes.
 needs:
-	@scripts/need.sh libsrtp2 chromium c++ valgrind
+	@scripts/need.sh libssl libsrtp2 chromium gstreamer c++ valgrind
+needs-rust:
+	@scripts/need.sh libssl
 needs-unit:
 	@scripts/need.sh libsrtp2
 needs-e2e:
-	@scripts/need.sh chromium
+	@scripts/need.sh chromium gstreamer
 needs-fuzz:
 	@scripts/need.sh c++
 needs-bench:

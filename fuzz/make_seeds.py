@@ -49,6 +49,27 @@ def structure() -> bytes:
     return bits(*head, *layers, *indications, *differences, *chains, *size)
 
 
+def client_hello(suites: tuple[int, ...], *extensions: tuple[int, bytes], cut_at: int = 200) -> bytes:
+    """A ClientHello (RFC 6347 §4.2) in records of at most so many bytes of it, each a datagram of its own."""
+    block = b"".join(short(kind) + short(len(content)) + content for kind, content in extensions)
+    body = b"\xfe\xfd" + bytes(32) + b"\0\0" + short(2 * len(suites)) + b"".join(map(short, suites)) + b"\x01\0"
+    body += short(len(block)) + block
+    datagrams = b""
+    for number, start in enumerate(range(0, len(body), cut_at)):
+        part = body[start : start + cut_at]
+        message = b"\x01" + word(len(body))[1:] + short(0) + word(start)[1:] + word(len(part))[1:] + part
+        record = b"\x16\xfe\xff" + bytes(2) + number.to_bytes(6, "big") + short(len(message)) + message
+        datagrams += b"\x01" + chunk(record)
+    return datagrams
+
+
+GROUPS = (10, bytes.fromhex("0006001d00170018"))
+SIGNATURES = (13, bytes.fromhex("0006040308040401"))
+SRTP = (14, bytes.fromhex("00040007000100"))
+MASTER_SECRET = (23, b"")
+BROWSER = client_hello((0xC02B, 0xC02F), GROUPS, (11, b"\x01\0"), SIGNATURES, SRTP, MASTER_SECRET, (0xFF01, b"\0"))
+OPENSSL_EXTENSIONS = (GROUPS, (11, b"\x03\0\x01\x02"), SIGNATURES, SRTP, (22, b""), MASTER_SECRET)
+
 STRUCTURE = structure()
 DELTA = bytes([0xC1, 0x00, 0x02])
 CUSTOM = bits((1, 1), (1, 1), (1, 6), (3, 16), (0, 1), (15, 4), (5, 3), *[(1, 2)] * 3, (1, 2), (3, 4), (0, 2), (2, 8))
@@ -227,6 +248,11 @@ def seeds() -> dict[str, dict[str, bytes]]:
             + bytes([0])
             + chunk(rtp())
             for profile in range(3)
+        },
+        "dtls": {
+            "browser": BROWSER,
+            "openssl": client_hello((0xC02B, 0x00FF), *OPENSSL_EXTENSIONS),
+            "openssl_cut": client_hello((0xC02B, 0x00FF), *OPENSSL_EXTENSIONS, cut_at=40),
         },
         "strangers": {
             "known_user": b"\x01" + chunk(ATTRIBUTES + FINGERPRINT),

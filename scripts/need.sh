@@ -10,17 +10,27 @@ present() {
   case $1 in
     chromium) command -v chromium ;;
     c++) command -v c++ || command -v g++ || command -v clang++ ;;
+    gstreamer) compgen -G '/usr/lib/*/gstreamer-1.0/libgstnice.so' && /usr/bin/python3 -c "$use_webrtcbin" ;;
     libsrtp2) ldconfig -p | grep -F 'libsrtp2.so' ;;
+    libssl) pkg-config --exists libssl ;;
     python3-venv) python3 -c 'import ensurepip' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
 }
 
-# The Debian package that brings $1.
+use_webrtcbin='
+import gi
+gi.require_version("GstWebRTC", "1.0")
+from gi.repository import GstWebRTC
+'
+
+# The Debian packages that bring $1.
 package() {
   case $1 in
     c++) echo g++ ;;
+    gstreamer) echo gstreamer1.0-{nice,plugins-bad,plugins-base,plugins-good} gir1.2-gst-plugins-bad-1.0 python3-gi ;;
     libsrtp2) echo libsrtp2-dev ;;
+    libssl) echo libssl-dev pkg-config ;;
     *) echo "$1" ;;
   esac
 }
@@ -30,7 +40,8 @@ packages=()
 for name in "$@"; do
   if ! present "$name"; then
     missing+=("$name")
-    packages+=("$(package "$name")")
+    read -ra brought_by <<<"$(package "$name")"
+    packages+=("${brought_by[@]}")
   fi
 done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, BrowserContext
 
+collect_ignore = ["gstreamer_peer.py"]  # runs under another Python
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

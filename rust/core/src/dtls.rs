@@ -1,18 +1,34 @@
-//! One peer's DTLS association (RFC 6347) with key export for SRTP (RFC 5764): an adapter, so that engines can be exchanged.
+//! One peer's DTLS association (RFC 6347) with key export for SRTP (RFC 5764), over one of two engines.
+//!
+//! `dimpl` is quick and small and knows ECDSA certificates only, which is all that browsers have. OpenSSL takes the peers
+//! that may show an RSA certificate, at a price: `docs/why/two-dtls-engines.md`. Which one a peer gets, its ClientHello says
+//! ([`hello`]).
 //!
 //! What is ours: the peer's certificate is held against the fingerprints of its description (RFC 8122), and nothing that it
 //! sends counts before that.
 
-use std::sync::Arc;
+mod dimpl;
+mod hello;
+// A core for wasm32 has the one engine that is plain Rust, and no peers with RSA.
+#[cfg(not(target_arch = "wasm32"))]
+mod openssl;
+#[cfg(test)]
+mod tests;
+
 use std::time::Instant;
 
-use dimpl::{Config, Dtls as Dimpl, DtlsCertificate, SrtpProfile as DimplProfile};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
+use self::dimpl::Dimpl;
+use self::hello::{Heard, Hello};
 use crate::srtp::{Master, Profile};
 
 /// A certificate with its private key, both DER.
-pub type Certificate = DtlsCertificate;
+pub type Certificate = ::dimpl::DtlsCertificate;
+
+/// The largest datagram that an engine makes of a handshake: what crosses every path without being cut (RFC 8831 §5 says
+/// as much of SCTP).
+const MTU: u16 = 1200;
 
 /// The largest plaintext record.
 const MAX_RECORD: usize = 16_384 + 256;
@@ -131,9 +147,53 @@ pub enum DtlsOutput {
     Timeout(Option<Instant>),
 }
 
+/// What carries out the handshake and seals the records.
+trait Engine: Send {
+    /// Takes a datagram of the peer.
+    fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<(), DtlsFailure>;
+
+    /// Lets time pass; a client begins with the first call.
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsFailure>;
+
+    /// Queues application data.
+    fn send(&mut self, data: &[u8]) -> Result<(), DtlsFailure>;
+
+    /// Queues a `close_notify`, if there is anybody to tell.
+    fn close(&mut self);
+
+    /// The next thing to do; bytes to send or to read are put into the buffer, which grows to fit.
+    fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Result<EngineOutput, DtlsFailure>;
+}
+
+/// What an engine wants. Nothing in it has been checked against the peer's description.
+enum EngineOutput {
+    /// The first so many bytes of the buffer are a datagram to send.
+    Datagram(usize),
+    /// The first so many bytes of the buffer are data from the peer.
+    Data(usize),
+    /// The peer's certificate (DER); the peer has its private key once it is connected.
+    Certificate(Vec<u8>),
+    /// What was exported for SRTP.
+    KeyingMaterial(Profile, Vec<u8>),
+    /// The handshake is over.
+    Connected,
+    /// The peer said goodbye.
+    Closed,
+    /// Nothing until then.
+    Timeout(Option<Instant>),
+}
+
+/// Where an association stands with its engine.
+enum Stage {
+    /// A server that has not heard enough of the ClientHello to choose.
+    Listening { hello: Hello, certificate: Certificate },
+    /// An engine is at work.
+    Running(Box<dyn Engine>),
+}
+
 /// One peer's association.
 pub struct Dtls {
-    engine: Dimpl,
+    stage: Stage,
     role: DtlsRole,
     expected: Vec<Fingerprint>,
     is_trusted: bool,
@@ -144,15 +204,14 @@ pub struct Dtls {
 impl Dtls {
     /// An association that has not sent anything yet.
     ///
-    /// The SRTP profiles are chosen by us as server (AES-GCM first), which only DTLS 1.2 lets us do: the 1.3 engine takes the
-    /// client's first, and Chrome's first is the dear AES-CM.
+    /// As server we choose the engine by the ClientHello. As client we would have to choose before the peer says anything of
+    /// its certificate, so it is the engine that takes any; few peers let us be client, and none of the browsers.
     pub fn new(certificate: Certificate, role: DtlsRole, now: Instant) -> Option<Self> {
-        let config = Config::builder().mtu(1200).build().ok()?;
-        let mut engine = Dimpl::new_12(Arc::new(config), certificate, now);
-        if role == DtlsRole::Client {
-            engine.set_active(true);
-        }
-        Some(Self { engine, role, expected: Vec::new(), is_trusted: false, is_connected: false, keys: None })
+        let stage = match role {
+            DtlsRole::Client => Stage::Running(any_certificate(&certificate, role, now)?),
+            DtlsRole::Server => Stage::Listening { hello: Hello::default(), certificate },
+        };
+        Some(Self { stage, role, expected: Vec::new(), is_trusted: false, is_connected: false, keys: None })
     }
 
     /// What the peer's certificate must match, one of these.
@@ -167,69 +226,89 @@ impl Dtls {
 
     /// Takes a datagram of the peer.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<(), DtlsFailure> {
-        self.handle_timeout(now)?;
-        self.engine.handle_packet(datagram).map_err(|_| DtlsFailure::Protocol)
+        let (hello, certificate) = match &mut self.stage {
+            Stage::Running(engine) => return engine.handle_datagram(now, datagram),
+            Stage::Listening { hello, certificate } => (hello, certificate),
+        };
+        let engine = match hello.hear(datagram) {
+            Heard::NotEnough => return Ok(()),
+            Heard::EcdsaStack => Dimpl::new(certificate, self.role, now).map(|engine| Box::new(engine) as _),
+            Heard::OtherStack => any_certificate(certificate, self.role, now),
+        };
+        let mut engine = engine.ok_or(DtlsFailure::Protocol)?;
+        for datagram in hello.take_datagrams() {
+            engine.handle_datagram(now, &datagram)?;
+        }
+        self.stage = Stage::Running(engine);
+        Ok(())
     }
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsFailure> {
-        self.engine.handle_timeout(now).map_err(|_| DtlsFailure::Protocol)
+        match &mut self.stage {
+            Stage::Running(engine) => engine.handle_timeout(now),
+            Stage::Listening { .. } => Ok(()),
+        }
     }
 
     /// Queues application data: one SCTP packet.
     pub fn send(&mut self, data: &[u8]) -> Result<(), DtlsFailure> {
-        self.engine.send_application_data(data).map(|_| ()).map_err(|_| DtlsFailure::Protocol)
+        match &mut self.stage {
+            Stage::Running(engine) => engine.send(data),
+            Stage::Listening { .. } => Err(DtlsFailure::Protocol),
+        }
     }
 
     /// Queues a `close_notify`.
     pub fn close(&mut self) {
-        // A handshake that has not finished has nobody to tell.
-        let _ = self.engine.close();
+        if let Stage::Running(engine) = &mut self.stage {
+            engine.close();
+        }
     }
 
     /// The next thing to do; call until it is a timeout.
     pub fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Result<DtlsOutput, DtlsFailure> {
+        let Stage::Running(engine) = &mut self.stage else { return Ok(DtlsOutput::Timeout(None)) };
         if buffer.len() < 2048 {
             buffer.resize(2048, 0);
         }
         loop {
-            match self.engine.poll_output(buffer) {
-                dimpl::Output::Packet(packet) => return Ok(DtlsOutput::Datagram(packet.len())),
-                dimpl::Output::BufferTooSmall { needed } => buffer.resize(needed.min(MAX_RECORD), 0),
-                dimpl::Output::Timeout(at) => return Ok(DtlsOutput::Timeout(Some(at))),
-                dimpl::Output::PeerCert(der) => {
-                    if !self.expected.iter().any(|fingerprint| fingerprint.matches(der)) {
+            match engine.poll_output(buffer)? {
+                EngineOutput::Datagram(len) => return Ok(DtlsOutput::Datagram(len)),
+                EngineOutput::Data(len) if self.is_trusted => return Ok(DtlsOutput::Data(len)),
+                EngineOutput::Data(_) => {}
+                EngineOutput::Certificate(der) => {
+                    if !self.expected.iter().any(|fingerprint| fingerprint.matches(&der)) {
                         return Err(DtlsFailure::WrongFingerprint);
                     }
                     self.is_trusted = true;
                 }
-                dimpl::Output::KeyingMaterial(material, profile) => {
-                    let profile = match profile {
-                        DimplProfile::AES128_CM_SHA1_80 => Profile::Aes128CmSha1_80,
-                        DimplProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
-                        DimplProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
-                        _ => return Err(DtlsFailure::NoSrtpProfile),
-                    };
+                EngineOutput::KeyingMaterial(profile, material) => {
                     self.keys = Keys::from_export(profile, &material, self.role).map(Box::new);
-                    if let Some(keys) = self.take_keys() {
-                        return Ok(DtlsOutput::Connected(keys));
-                    }
                 }
-                dimpl::Output::Connected => {
-                    self.is_connected = true;
-                    if let Some(keys) = self.take_keys() {
-                        return Ok(DtlsOutput::Connected(keys));
-                    }
-                }
-                dimpl::Output::ApplicationData(data) if self.is_trusted => return Ok(DtlsOutput::Data(data.len())),
-                dimpl::Output::CloseNotify => return Ok(DtlsOutput::Closed),
-                _ => {}
+                EngineOutput::Connected => self.is_connected = true,
+                EngineOutput::Closed => return Ok(DtlsOutput::Closed),
+                EngineOutput::Timeout(at) => return Ok(DtlsOutput::Timeout(at)),
+            }
+            // Once: when handshake, certificate and export are all there.
+            if self.is_connected
+                && self.is_trusted
+                && let Some(keys) = self.keys.take()
+            {
+                return Ok(DtlsOutput::Connected(keys));
             }
         }
     }
+}
 
-    /// The keys, once: when handshake, certificate and export are all there.
-    fn take_keys(&mut self) -> Option<Box<Keys>> {
-        if self.is_connected() { self.keys.take() } else { None }
-    }
+/// The engine for peers whose certificate may be of any kind.
+#[cfg(not(target_arch = "wasm32"))]
+fn any_certificate(certificate: &Certificate, role: DtlsRole, now: Instant) -> Option<Box<dyn Engine>> {
+    Some(Box::new(openssl::OpenSsl::new(certificate, role, now)?))
+}
+
+/// The only engine there is on this target.
+#[cfg(target_arch = "wasm32")]
+fn any_certificate(certificate: &Certificate, role: DtlsRole, now: Instant) -> Option<Box<dyn Engine>> {
+    Some(Box::new(Dimpl::new(certificate, role, now)?))
 }
