@@ -153,3 +153,108 @@ fn take<'a>(input: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, &byte| (number << 8) | usize::from(byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ClientHello with these suites and extensions.
+    fn message(suites: &[u16], extensions: &[(u16, &[u8])]) -> Vec<u8> {
+        let short = |len: usize| u16::try_from(len).unwrap().to_be_bytes();
+        let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
+        let mut block = Vec::new();
+        for (kind, content) in extensions {
+            block.extend([kind.to_be_bytes(), short(content.len())].concat());
+            block.extend(*content);
+        }
+        let (no_session, no_cookie, no_compression) = (&[0][..], &[0][..], &[1, 0][..]);
+        let head = [&[254, 253][..], &[7; 32], no_session, no_cookie, &short(suites.len()), &suites, no_compression];
+        [head.concat(), short(block.len()).to_vec(), block].concat()
+    }
+
+    /// A record with one part of it.
+    fn record(message: &[u8], from: usize, to: usize) -> Vec<u8> {
+        let to = to.min(message.len());
+        let number = |number: usize| u32::try_from(number).unwrap().to_be_bytes()[1..].to_vec();
+        let header = [vec![CLIENT_HELLO], number(message.len()), vec![0, 0], number(from), number(to - from)].concat();
+        let len = u16::try_from(header.len() + to - from).unwrap().to_be_bytes();
+        [&[HANDSHAKE_RECORD, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0][..], &len, &header, &message[from..to]].concat()
+    }
+
+    fn whole(message: &[u8]) -> Heard {
+        Hello::default().hear(&record(message, 0, message.len()))
+    }
+
+    const GROUPS: (u16, &[u8]) = (10, &[0, 4, 0, 29, 0, 23]);
+    const ONE_FORMAT: (u16, &[u8]) = (EC_POINT_FORMATS, &[1, 0]);
+    const THREE_FORMATS: (u16, &[u8]) = (EC_POINT_FORMATS, &[3, 0, 1, 2]);
+    const ETM: (u16, &[u8]) = (ENCRYPT_THEN_MAC, &[]);
+    const RENEGOTIATION: (u16, &[u8]) = (0xff01, &[0]);
+
+    #[test]
+    fn each_habit_makes_a_stranger() {
+        let browser = message(&[0xc02b, 0xc02f], &[GROUPS, ONE_FORMAT, RENEGOTIATION]);
+        assert_eq!(whole(&browser), Heard::EcdsaStack);
+        for (library, suites, extensions) in [
+            ("OpenSSL 3", &[0xc02b, 0x00ff][..], &[THREE_FORMATS, GROUPS, ETM][..]),
+            ("OpenSSL that tells renegotiation by extension", &[0xc02b], &[RENEGOTIATION, THREE_FORMATS, GROUPS, ETM]),
+            ("OpenSSL without formats", &[0xc02b], &[RENEGOTIATION, GROUPS, ETM]),
+            ("OpenSSL 1.0.2", &[0xc02b, 0x00ff], &[THREE_FORMATS, GROUPS]),
+            ("LibreSSL", &[0xc02b, 0x00ff], &[ONE_FORMAT, GROUPS]),
+            ("GnuTLS", &[0xc02b], &[ONE_FORMAT, GROUPS, ETM, RENEGOTIATION]),
+            ("mbedTLS", &[0xc02b, 0x00ff], &[ONE_FORMAT, GROUPS, ETM]),
+            ("one that we cannot place", &[0xc02b], &[GROUPS]),
+        ] {
+            assert_eq!(whole(&message(suites, extensions)), Heard::OtherStack, "{library}");
+        }
+    }
+
+    #[test]
+    fn parts_are_put_together_in_any_order() {
+        let browser = message(&[0xc02b; 100], &[GROUPS, ONE_FORMAT, RENEGOTIATION]);
+        let parts: Vec<_> = (0..browser.len()).step_by(60).map(|from| record(&browser, from, from + 60)).collect();
+        let (last, others) = parts.split_last().unwrap();
+        for is_reversed in [false, true] {
+            let mut hello = Hello::default();
+            let mut order: Vec<_> = others.iter().collect();
+            if is_reversed {
+                order.reverse();
+            }
+            for part in order {
+                // Twice: the network may do that.
+                assert_eq!((hello.hear(part), hello.hear(part)), (Heard::NotEnough, Heard::NotEnough));
+            }
+            assert_eq!(hello.hear(last), Heard::EcdsaStack);
+            assert_eq!(hello.take_datagrams().len(), 2 * others.len() + 1);
+        }
+        assert_eq!(Hello::default().hear(&parts.concat()), Heard::EcdsaStack, "all in one datagram");
+    }
+
+    #[test]
+    fn what_is_no_hello_is_not_kept() {
+        let browser = message(&[0xc02b], &[GROUPS, ONE_FORMAT]);
+        let good = record(&browser, 0, browser.len());
+        let mut hello = Hello::default();
+        for at in [0, 4, 13] {
+            // Not a handshake, of a later epoch, another message.
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert_eq!(hello.hear(&bad), Heard::NotEnough);
+        }
+        for len in 0..good.len() {
+            assert_eq!(hello.hear(&good[..len]), Heard::NotEnough);
+        }
+        assert!(hello.take_datagrams().is_empty());
+    }
+
+    #[test]
+    fn patience_has_a_bound() {
+        let endless = message(&[0xc02b; 3000], &[ONE_FORMAT]);
+        let mut hello = Hello::default();
+        let heard = (0..).map(|_| hello.hear(&record(&endless, 0, 1000))).position(|heard| heard != Heard::NotEnough);
+        assert_eq!(heard, Some(MAX_KEPT / 1025));
+        assert!(hello.take_datagrams().concat().len() < MAX_KEPT + 1100);
+        assert_eq!(whole(&message(&[0xc02b; 5000], &[ONE_FORMAT])), Heard::OtherStack, "too long");
+        assert_eq!(whole(&[0; 50]), Heard::OtherStack, "unreadable");
+    }
+}

@@ -350,13 +350,15 @@ fn a_client_asks_for_the_last_flight_of_the_server() {
     let mut server = Ours::server(now, &RSA);
     carry(now, &mut client, &mut server, |count| count == 4);
     assert!(server.keys.is_some() && client.keys.is_none(), "the fourth is the server's last");
-    let due = client.timeout.unwrap();
-    while now < due {
+    // On a slow machine OpenSSL's second may begin too late for our first deadline; then the next one does it.
+    while client.keys.is_none() && client.failure.is_none() {
+        if client.timeout.is_some_and(|due| due <= now) {
+            carry(now, &mut client, &mut server, keep);
+        }
         std::thread::yield_now();
         now = Instant::now();
     }
-    carry(now, &mut client, &mut server, keep);
-    assert!(client.keys.is_some());
+    assert_eq!(client.failure, None);
 }
 
 #[test]
