@@ -15,6 +15,7 @@ from rtpcore.errors import (
     RtpcoreError,
 )
 from rtpcore.events import (
+    AudioLevelChanged,
     ChannelClosed,
     ChannelOpened,
     DataReceived,
@@ -30,6 +31,7 @@ from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport, __version_
 from rtpcore.hub import DataTrack, Hub, Member
 
 __all__ = [
+    "AudioLevelChanged",
     "BindError",
     "ChannelClosed",
     "ChannelOpened",
