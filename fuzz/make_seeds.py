@@ -190,6 +190,36 @@ def path(codec: int, key: bytes, delta: bytes, dependency: tuple[bytes | None, b
     return bytes([codec, codec % 3]) + b"".join(packets)
 
 
+def varint(value: int) -> bytes:
+    """A number of protobuf's."""
+    return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+
+def message(*fields: tuple[int, bytes | int]) -> bytes:
+    """A message of protobuf's: numbers, and texts or messages."""
+    return b"".join(
+        varint(number << 3) + varint(value)
+        if isinstance(value, int)
+        else varint(number << 3 | 2) + varint(len(value)) + value
+        for number, value in fields
+    )
+
+
+USER = message((1, b"PA_x"), (5, b"x"), (2, b"payload"), (3, b"PA_bob"), (6, b"bob"), (4, b"topic"))
+TEXT_HEADER = message((1, b"stream"), (3, b"topic"), (9, message((1, 1), (5, 0))))
+PACKETS = {
+    "user": message((1, 1), (4, b"x"), (5, b"bob"), (5, b"carol"), (17, b"PA_x"), (16, 300), (2, USER), (99, b"newer")),
+    "transcription": message((4, b"bob"), (7, message((2, b"bob"), (3, b"TR_x")))),
+    "chat": message((4, b"bob"), (9, message((1, b"id"), (4, b"hi"), (6, 0)))),
+    "text": message((4, b"bob"), (13, TEXT_HEADER)),
+    "file": message((4, b"bob"), (13, message((10, message((1, b"name")))))),
+    "metrics": message((8, message((1, 1)))),
+    "rpc_ack": message((11, message((1, b"request")))),
+    "rpc_response": message((12, message((1, b"request"), (2, b"payload")))),
+    "two": message((7, b""), (2, USER)),
+}
+
+
 def seeds() -> dict[str, dict[str, bytes]]:
     """Everything, by target and name."""
     open_ = b"\x03\x00\x01\x00" + word(0) + short(5) + short(1) + b"labelp"
@@ -231,6 +261,11 @@ def seeds() -> dict[str, dict[str, bytes]]:
         },
         "rtcp": REPORTS,
         "dcep": {"open": open_, "unordered": b"\x03\x81" + open_[2:], "ack": b"\x02"},
+        "envelope": {
+            f"{name}_{flags}": bytes([flags]) + packet
+            for name, packet in PACKETS.items()
+            for flags in ((0, 1, 3, 6) if name in ("user", "chat", "text") else (1,))
+        },
         "srtp": {
             str(profile): bytes([profile])
             + b"".join(bytes([1]) + chunk(b"payload") + short(step) for step in (1, 2, 0x7FFF, 0x7FFF, 0x7FFF))

@@ -222,6 +222,9 @@ class TestErrors:
             (lambda: Limits(transports=0), "limits.transports"),
             (lambda: Media(history_packets=255), "media.history_packets"),
             (lambda: Media(keyframe_interval_ms=-1), "media.keyframe_interval_ms"),
+            (lambda: Media(speaker_interval_ms=49), "media.speaker_interval_ms"),
+            (lambda: Media(speaker_softest_dbov=128), "media.speaker_softest_dbov"),
+            (lambda: Media(speaker_least_percent=101), "media.speaker_least_percent"),
             (lambda: Media(stats_interval_ms=9), "media.stats_interval_ms"),
         ],
     )

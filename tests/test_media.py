@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rtpcore import EncodingStarted, Forwarder, LayerChanged, Receiver, ReceiverEnded, Sender, TransportChanged, sdp
+from rtpcore import (
+    AudioLevelChanged,
+    EncodingStarted,
+    Forwarder,
+    LayerChanged,
+    Receiver,
+    ReceiverEnded,
+    Sender,
+    TransportChanged,
+    sdp,
+)
 from rtpcore.parameters import SenderParameters
 
 if TYPE_CHECKING:
@@ -168,3 +178,20 @@ async def test_media_crosses_between_workers(config: Any, peer: Callable[[], Any
             await transport.connected()
             await client.frames("video", 5)
         assert len({transport._number >> 56 for _, transport in players}) == 2, "on both workers"
+
+
+async def test_loudness_is_told(forwarder: Forwarder, publish: Any) -> None:
+    events = forwarder.events()
+    publisher, receivers = await publish("audio")
+    levels: list[float] = []
+    async for event in events:
+        if isinstance(event, AudioLevelChanged):
+            assert event.receiver is receivers["audio"]
+            levels.append(event.level)
+            if len(levels) == 1:
+                publisher.pc.getSenders()[0].replaceTrack(None)
+            if event.level == 0:
+                break
+    assert 0 < levels[0] <= 1
+    assert all(8 * level == int(8 * level) for level in levels), "eighths"
+    assert levels[-1] == 0

@@ -65,7 +65,8 @@ struct Peer {
 
 impl World {
     fn new(codec: Codec, profile: Profile) -> Self {
-        let limits = Limits { max_transports: PEERS, history_packets: 256, keyframe_interval_ms: 500 };
+        let limits =
+            Limits { max_transports: PEERS, history_packets: 256, keyframe_interval_ms: 500, ..Limits::default() };
         let config =
             RouterConfig { worker: 0, epoch: Instant::now(), seed: 1, locals: Vec::new(), limits, neighbours: 0 };
         let mut world = Self {

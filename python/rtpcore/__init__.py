@@ -16,6 +16,7 @@ from rtpcore.errors import (
     TokenError,
 )
 from rtpcore.events import (
+    AudioLevelChanged,
     ChannelClosed,
     ChannelOpened,
     DataReceived,
@@ -31,6 +32,7 @@ from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport, __version_
 from rtpcore.hub import DataTrack, Hub, Member
 
 __all__ = [
+    "AudioLevelChanged",
     "BindError",
     "ChannelClosed",
     "ChannelOpened",

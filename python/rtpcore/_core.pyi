@@ -56,6 +56,7 @@ _Event: TypeAlias = (
     | tuple[Literal["data"], int, str, bool, bytes]
     | tuple[Literal["message"], int, _Why, int | None, str, bool, bytes]
     | tuple[Literal["encoding_started"], int, int]
+    | tuple[Literal["audio_level"], int, float]
     | tuple[Literal["layer"], int, _Layer | None]
     | tuple[Literal["receiver_ended"], int]
 )
@@ -129,6 +130,9 @@ class Forwarder:
         seed: int,
         max_transports: int,
         keyframe_interval_ms: int,
+        speaker_interval_ms: int,
+        speaker_softest: int,
+        speaker_least_percent: int,
     ) -> Forwarder:
         """Remember how to start; bind nothing.
 
@@ -142,8 +146,11 @@ class Forwarder:
             history_packets: Kept for retransmission by each worker.
             snapshot_interval_ms: How old :meth:`stats` may be.
             seed: Of everything random that needs no secret, 64 bits.
-            max_transports: Peers at once on each worker.
+            max_transports: Peers at once on one worker.
             keyframe_interval_ms: Requests closer than this count as one.
+            speaker_interval_ms: How long a window of loudness is.
+            speaker_softest: The softest level that counts as speech, in -dBov.
+            speaker_least_percent: How much of a window must be speech.
 
         Raises:
             ParametersError: An address is none.

@@ -68,12 +68,19 @@ class Media:
         history_packets: Packets each worker keeps for retransmission, all tracks together. The default is one to two
             seconds of forty video streams and costs at most 20 MB once they flow.
         keyframe_interval_ms: Keyframe requests closer than this count as one; a keyframe costs ten times a delta frame.
+        speaker_interval_ms: How often it is judged how loud an audio track is; shorter is quicker, and restless.
+        speaker_softest_dbov: The softest packet that counts as speech, in -dBov (RFC 6464): 0 is the loudest, 127 none,
+            and rooms are noisy at 40.
+        speaker_least_percent: How much of an interval must be speech: a cough is not.
         stats_interval_ms: How old ``stats()`` may be. Smaller costs workers with thousands of peers some time.
         ice_lite: Answer connectivity checks without making any (RFC 8445 §2.5), as befits a server peers can reach.
     """
 
     history_packets: int = 16_384
     keyframe_interval_ms: int = 500
+    speaker_interval_ms: int = 400
+    speaker_softest_dbov: int = 35
+    speaker_least_percent: int = 40
     stats_interval_ms: int = 500
     ice_lite: bool = True
 
@@ -83,6 +90,13 @@ class Media:
             raise ConfigError("media.history_packets", f"{self.history_packets} is not between 256 and 4194304")
         if not 0 <= self.keyframe_interval_ms <= 60_000:
             raise ConfigError("media.keyframe_interval_ms", f"{self.keyframe_interval_ms} is not between 0 and 60000")
+        for name, value, least, most in (
+            ("speaker_interval_ms", self.speaker_interval_ms, 50, 10_000),
+            ("speaker_softest_dbov", self.speaker_softest_dbov, 0, 127),
+            ("speaker_least_percent", self.speaker_least_percent, 0, 100),
+        ):
+            if not least <= value <= most:
+                raise ConfigError(f"media.{name}", f"{value} is not between {least} and {most}")
         if not 10 <= self.stats_interval_ms <= 60_000:
             raise ConfigError("media.stats_interval_ms", f"{self.stats_interval_ms} is not between 10 and 60000")
 

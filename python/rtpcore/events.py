@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rtpcore.hub import Member
 
 __all__ = [
+    "AudioLevelChanged",
     "ChannelClosed",
     "ChannelOpened",
     "DataReceived",
@@ -108,6 +109,20 @@ class EncodingStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioLevelChanged:
+    """How loud an audio track is changed, by what its sender says of each packet (RFC 6464).
+
+    Attributes:
+        receiver: Which track; it has negotiated the extension.
+        level: 0 to 1 in eighths, the mean amplitude of the speech in the last two windows, rounded up. 0 is silence:
+            too little speech in the last window, or two without a packet.
+    """
+
+    receiver: Receiver
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
 class LayerChanged:
     """A subscriber's copy changed its layer; None while paused or waiting for a keyframe."""
 
@@ -123,6 +138,13 @@ class ReceiverEnded:
 
 
 Event: TypeAlias = (
-    TransportChanged | ChannelOpened | ChannelClosed | DataReceived | EncodingStarted | LayerChanged | ReceiverEnded
+    TransportChanged
+    | ChannelOpened
+    | ChannelClosed
+    | DataReceived
+    | EncodingStarted
+    | AudioLevelChanged
+    | LayerChanged
+    | ReceiverEnded
 )
 """Anything a forwarder reports."""

@@ -12,6 +12,7 @@ from rtpcore import _core
 from rtpcore.config import Config
 from rtpcore.errors import ClosedError, LimitError, ParametersError, RtpcoreError
 from rtpcore.events import (
+    AudioLevelChanged,
     ChannelClosed,
     ChannelOpened,
     DataReceived,
@@ -81,6 +82,9 @@ class Forwarder:
             # Counted here: those that lie beside each other may be more than a worker's share.
             max_transports=self.config.limits.transports,
             keyframe_interval_ms=media.keyframe_interval_ms,
+            speaker_interval_ms=media.speaker_interval_ms,
+            speaker_softest=media.speaker_softest_dbov,
+            speaker_least_percent=media.speaker_least_percent,
         )
         self._transports: dict[int, Transport] = {}
         self._receivers: weakref.WeakValueDictionary[int, Receiver] = weakref.WeakValueDictionary()
@@ -261,10 +265,12 @@ class Forwarder:
             sender = self._senders.get(number)
             layer = None if rest[0] is None else Layer(*rest[0])
             return None if sender is None else LayerChanged(sender, layer)
-        if kind in ("encoding_started", "receiver_ended"):
+        if kind in ("audio_level", "encoding_started", "receiver_ended"):
             receiver = self._receivers.get(number)
             if receiver is None:
                 return None
+            if kind == "audio_level":
+                return AudioLevelChanged(receiver, *rest)
             return EncodingStarted(receiver, *rest) if kind == "encoding_started" else ReceiverEnded(receiver)
         transport = self._transports.get(number)
         if transport is None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
-from rtpcore.events import EncodingStarted, ReceiverEnded, TransportChanged
+from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.exchange import Exchange
 from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
@@ -335,6 +335,11 @@ class Host:
                     session = self._by_transport.get(receiver.transport.id)
                     if session is not None:
                         self.perform(session.room, session.started(receiver, _now_ms()))
+                case AudioLevelChanged(receiver, level):
+                    session = self._by_transport.get(receiver.transport.id)
+                    track = None if session is None else session.track_of(receiver)
+                    if session is not None and track is not None:
+                        self.perform(session.room, session.room.hear(track, level))
                 case ReceiverEnded() | _:
                     pass
 

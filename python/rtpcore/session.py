@@ -304,6 +304,10 @@ class Session:
         track = self._tracks.get(receiver.id)
         return [] if track is None else self.room.publish(track, now_ms)
 
+    def track_of(self, receiver: Receiver) -> Track | None:
+        """What comes in there."""
+        return self._tracks.get(receiver.id)
+
     def receiver_of(self, track: Track) -> Receiver | None:
         """Where a track of ours comes in."""
         return next((one for one in self.publisher.receivers if self._tracks.get(one.id) is track), None)

@@ -96,6 +96,13 @@ pub enum Event {
         /// Which encoding, counted from the smallest.
         encoding: u8,
     },
+    /// How loud a track is, by what its sender says (RFC 6464), changed.
+    AudioLevelChanged {
+        /// Which track.
+        receiver: ReceiverId,
+        /// Its loudness in eighths of full scale, rounded up; 0 is silence.
+        eighths: u8,
+    },
     /// A subscriber's copy changed its layer.
     LayerChanged {
         /// Which copy.

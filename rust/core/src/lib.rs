@@ -25,6 +25,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod sctp;
 pub mod send;
+pub mod speaker;
 pub mod srtp;
 pub mod stats;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dimpl::certificate::generate_self_signed_certificate;
@@ -16,6 +17,7 @@ use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::Limits;
 use rtpcore_core::sctp::dcep::{Open, Reliability};
 use rtpcore_core::send::Layer;
+use rtpcore_core::speaker;
 use rtpcore_net::{Config, Listen, Placement};
 
 use crate::convert;
@@ -41,7 +43,7 @@ pub(crate) struct Running {
 impl Forwarder {
     /// Remembers how to start; binds nothing.
     #[new]
-    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms))]
+    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms, speaker_interval_ms, speaker_softest, speaker_least_percent))]
     #[allow(clippy::too_many_arguments)] // keyword-only, filled in by rtpcore.config alone
     fn new(
         workers: u8,
@@ -55,6 +57,9 @@ impl Forwarder {
         seed: u64,
         max_transports: usize,
         keyframe_interval_ms: u32,
+        speaker_interval_ms: u64,
+        speaker_softest: u8,
+        speaker_least_percent: u8,
     ) -> Result<Self, Error> {
         let parse = |texts: Vec<String>| -> Result<Vec<IpAddr>, Error> {
             texts
@@ -63,7 +68,12 @@ impl Forwarder {
                 .collect()
         };
         let listen = Listen { addresses: parse(addresses)?, udp_port, tcp_port, advertise: parse(advertise)? };
-        let limits = Limits { max_transports, history_packets, keyframe_interval_ms };
+        let speaking = speaker::Settings {
+            interval: Duration::from_millis(speaker_interval_ms),
+            softest: speaker_softest,
+            least_percent: speaker_least_percent,
+        };
+        let limits = Limits { max_transports, history_packets, keyframe_interval_ms, speaking };
         Ok(Self {
             config: Config { workers, listen, limits, seed, snapshot_interval_ms },
             role: if ice_lite { Role::Lite } else { Role::Controlled },
@@ -330,6 +340,9 @@ fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         Event::MessageReported { hub, report, message } => hub::event_tuple(py, hub, report, &message),
         Event::EncodingStarted { receiver, encoding } => {
             ("encoding_started", receiver.as_u64(), encoding).into_pyobject(py)
+        }
+        Event::AudioLevelChanged { receiver, eighths } => {
+            ("audio_level", receiver.as_u64(), f64::from(eighths) / 8.0).into_pyobject(py)
         }
         Event::LayerChanged { sender, layer } => {
             let layer = layer.map(|layer| (layer.spatial, layer.temporal));

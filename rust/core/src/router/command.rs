@@ -13,6 +13,7 @@ use crate::payload::{Codec, Reader};
 use crate::receive::{Arrivals, Liveness, Receiver};
 use crate::rtp::ExtensionKind;
 use crate::send::{Layer, PayloadTypes, Sender, Shape, Source, Start};
+use crate::speaker::Meter;
 use crate::time::Time;
 use crate::transport::Transport;
 
@@ -187,6 +188,9 @@ impl Router {
             transport.arrivals = Some(Box::new(Arrivals::new()));
         }
         let codec = parameters.codecs.first().map_or(Codec::Opaque, |codec| codec.codec);
+        let has_level = parameters.kind == Kind::Audio && parameters.extensions.id(ExtensionKind::AudioLevel).is_some();
+        let clock_rate = parameters.codecs.first().map_or(48_000, |codec| codec.clock_rate);
+        let meter = has_level.then(|| Meter::new(self.limits.speaking, clock_rate));
         let readers = parameters.encodings.iter().map(|_| Reader::new(codec)).collect();
         let intake = Box::new(Intake {
             transport: index,
@@ -195,6 +199,7 @@ impl Router {
             readers,
             has_started: Default::default(),
             keyframe_requests: Default::default(),
+            meter,
         });
         let feed = self.feeds.insert(Feed {
             id,

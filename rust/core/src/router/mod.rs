@@ -45,6 +45,7 @@ use crate::payload::Reader;
 use crate::receive::{ClockMap, Liveness, MAX_ENCODINGS, Receiver};
 use crate::sctp::SctpEvent;
 use crate::send::{Sender, SourceId};
+use crate::speaker::{self, Meter};
 use crate::srtp::Tagger;
 use crate::stats::Traffic;
 use crate::store::{MAX_PACKET, PacketRef, PacketStore};
@@ -61,11 +62,14 @@ pub struct Limits {
     pub history_packets: usize,
     /// Keyframe requests closer than this count as one, in milliseconds.
     pub keyframe_interval_ms: u32,
+    /// What counts as speaking.
+    pub speaking: speaker::Settings,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_transports: 10_000, history_packets: 16_384, keyframe_interval_ms: 500 }
+        let speaking = speaker::Settings::default();
+        Self { max_transports: 10_000, history_packets: 16_384, keyframe_interval_ms: 500, speaking }
     }
 }
 
@@ -127,6 +131,8 @@ struct Intake {
     readers: Vec<Reader>,
     has_started: [bool; MAX_ENCODINGS],
     keyframe_requests: [u64; MAX_ENCODINGS],
+    /// Of audio whose sender says how loud it is.
+    meter: Option<Meter>,
 }
 
 /// One subscriber's copy.

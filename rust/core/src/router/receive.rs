@@ -14,6 +14,7 @@ use crate::packet::Packet;
 use crate::payload::{Descriptor, Reader};
 use crate::receive::{Accepted, Flow, Identifiers, Order, Route};
 use crate::rtp::{ExtensionKind, Extensions, Header};
+use crate::speaker::Meter;
 use crate::srtp::ClearHeader;
 use crate::store::{MAX_PACKET, PacketRef};
 use crate::time::Time;
@@ -132,7 +133,7 @@ impl Router {
         let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
         let (accepted, packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
         let is_new = intake.begin(accepted.encoding);
-        let deadline = intake.receiver.deadline();
+        let deadline = intake.deadline();
         let receiver = feed.id;
         if is_new {
             self.events.push_back(Event::EncodingStarted { receiver, encoding: accepted.encoding });
@@ -151,6 +152,11 @@ impl Router {
 }
 
 impl Intake {
+    /// When there is something to do for this track.
+    pub(super) fn deadline(&self) -> Time {
+        self.receiver.deadline().min(self.meter.as_ref().map_or(Time::NEVER, Meter::deadline))
+    }
+
     /// Whether this is the first packet of an encoding.
     fn begin(&mut self, encoding: u8) -> bool {
         match self.has_started.get_mut(usize::from(encoding)) {
@@ -200,6 +206,13 @@ fn take_in(
     };
     if descriptor.keyframe && descriptor.frame_start && unreadable.is_none() {
         intake.receiver.handle_keyframe(encoding, accepted.seq);
+    }
+    if let Some(meter) = &mut intake.meter
+        && let Some(&[level]) = extensions.find(ExtensionKind::AudioLevel, packet)
+        && !accepted.is_padding
+    {
+        // The highest bit is the sender's opinion on whether it is a voice.
+        meter.handle_packet(now, level & 0x7F, header.timestamp);
     }
     let packet = Packet { encoding, seq: accepted.seq, arrived_at: now, header, extensions, descriptor };
     Ok((accepted, packet, unreadable))

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 
 use super::Router;
-use crate::event::{Reason, TransportState};
+use crate::event::{Event, Reason, TransportState};
+use crate::speaker::Meter;
 use crate::time::Time;
 
 impl Router {
@@ -51,21 +52,39 @@ impl Router {
             return self.remove_transport(index, TransportState::Failed, Reason::Dtls(failure));
         }
         self.poll_session(now, index);
+        self.poll_meters(now, index);
         self.write_reports(now, index);
         let at = self.media_deadline(index);
         self.arm(index, at);
         self.mark_dirty(index);
     }
 
+    /// Tells whose loudness changed in the window that ends.
+    fn poll_meters(&mut self, now: Time, index: usize) {
+        let Self { transports, feeds, events, .. } = self;
+        let Some(transport) = transports.get(index) else { return };
+        for &feed in transport.receivers.iter().flatten() {
+            let Some(feed) = feeds.get_mut(feed as usize) else { continue };
+            let meter = feed.intake.as_mut().and_then(|intake| intake.meter.as_mut());
+            if let Some(eighths) = meter.and_then(|meter| meter.poll(now)) {
+                events.push_back(Event::AudioLevelChanged { receiver: feed.id, eighths });
+            }
+        }
+    }
+
     /// The next deadline of a peer's tracks and copies.
     fn media_deadline(&self, index: usize) -> Time {
         let Some(transport) = self.transports.get(index) else { return Time::NEVER };
+        let intakes = || {
+            let feeds = transport.receivers.iter().flatten();
+            feeds.filter_map(|&feed| self.feeds.get(feed as usize)?.intake.as_ref())
+        };
         if !transport.is_connected() {
-            return Time::NEVER;
+            // Whoever is cut off falls silent all the same.
+            let meters = intakes().filter_map(|intake| intake.meter.as_ref());
+            return meters.map(Meter::deadline).fold(Time::NEVER, Time::min);
         }
-        let receivers = transport.receivers.iter().flatten().filter_map(|&feed| {
-            self.feeds.get(feed as usize)?.intake.as_ref().map(|intake| intake.receiver.deadline())
-        });
+        let receivers = intakes().map(|intake| intake.deadline());
         let senders = transport
             .senders
             .iter()
