@@ -22,7 +22,7 @@ from rtpcore.parameters import (
     SenderParameters,
     TransportParameters,
 )
-from rtpcore.sdp.codecs import MID, Capabilities
+from rtpcore.sdp.codecs import MID, RID, Capabilities
 
 Load = Callable[[str], sdp.SessionDescription]
 End = Callable[..., TransportParameters]
@@ -154,6 +154,9 @@ def test_a_whep_client_gets_what_can_be_served(load: Load, end: End) -> None:
     (sender,) = negotiation.agreement.senders
     assert (sender.codecs[0].payload_type, sender.codecs[0].rtx, sender.rtx_ssrc) == (96, 97, 71)
     assert Extension(MID, 4) in sender.extensions
+    assert not any(extension.uri == RID for extension in sender.extensions)
+    # A section of a publisher that comes next shall have it: see answering.
+    assert RID in {item.uri for item in video.all(sdp.Extmap)}
 
 
 def test_a_sender_without_retransmission_announces_none(load: Load, end: End) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rtpcore.errors import ParametersError
 from rtpcore.parameters import Codec, DtlsRole, SenderParameters, TrackParameters
 from rtpcore.sdp.attributes import AnyAttribute, Extmap, Rid
-from rtpcore.sdp.codecs import Capabilities, read_codecs
+from rtpcore.sdp.codecs import PUBLISHER_EXTENSIONS, Capabilities, read_codecs
 from rtpcore.sdp.description import MediaSection, SessionDescription
 from rtpcore.sdp.sections import (
     End,
@@ -123,7 +123,9 @@ def _answer_rtp(
         codecs = sender.codecs + rest
     kept = {extension.uri for extension in read_extensions(offer, section, capabilities)}
     if track is None and sender is not None:
-        kept = {extension.uri for extension in sender.extensions}
+        # A publisher's extensions stay, though we send none of them: what one answer leaves out, Chromium (156) does
+        # not offer in its next sections either, and then refuses its own simulcast.
+        kept = {extension.uri for extension in sender.extensions} | (kept & PUBLISHER_EXTENSIONS)
     # A preference of ours shows in the order of formats; else the offer's order is the answer's.
     order = section.formats if sender is None and not capabilities.prefer else ()
     rids = () if track is None else simulcast_rids(offer, section, codecs, capabilities)

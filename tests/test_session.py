@@ -1,0 +1,315 @@
+"""Sessions without a network: whatever clients ask, in any order, costs nobody but themselves."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.wire.strategies import messages
+
+from rtpcore import sdp
+from rtpcore.errors import LimitError, ParametersError, ProtocolError
+from rtpcore.parameters import (
+    DtlsParameters,
+    Fingerprint,
+    IceParameters,
+    SenderParameters,
+    TrackParameters,
+    TransportParameters,
+)
+from rtpcore.room import Adjust, Participant, Removed, Room, Subscribe, Tell, Unsubscribe
+from rtpcore.session import Session
+from rtpcore.wire.join import JoinParameters
+from rtpcore.wire.messages import (
+    AddTrackRequest,
+    MuteTrackRequest,
+    ParticipantInfo,
+    ParticipantPermission,
+    SessionDescription,
+    SignalRequest,
+    SubscriptionPermission,
+    SyncState,
+    TrackInfo,
+    TrackPublishedResponse,
+    TrackSource,
+    TrackType,
+    TrickleRequest,
+    UpdateSubscription,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rtpcore.parameters import Kind
+    from rtpcore.room import Effect
+
+OFFERS = [path.read_text() for path in sorted((Path(__file__).parent / "sdp" / "offers").glob("*.sdp"))]
+
+
+@dataclass(eq=False)
+class FakeReceiver:
+    id: str
+    track: TrackParameters
+
+    def close(self) -> None: ...
+
+
+class FakeSender:
+    def prefer(self, layer: object) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def close(self) -> None: ...
+
+
+NUMBERS = itertools.count()
+
+
+@dataclass(eq=False)
+class FakeTransport:
+    """Takes everything."""
+
+    local: TransportParameters = field(
+        default_factory=lambda: TransportParameters(
+            IceParameters("node", "a-password-of-the-node", lite=True),
+            DtlsParameters((Fingerprint("sha-256", ":".join(["AB"] * 32)),)),
+        )
+    )
+
+    def restart_ice(self) -> None:
+        self.local = replace(self.local, ice=IceParameters(f"node{next(NUMBERS)}", "a-password-of-the-node", lite=True))
+
+    def add_receiver(self, track: TrackParameters) -> FakeReceiver:
+        return FakeReceiver(f"receiver {next(NUMBERS)}", track)
+
+    def add_sender(self, source: object, parameters: object) -> FakeSender:
+        return FakeSender()
+
+    def set_remote(self, remote: object) -> None: ...
+    def add_candidate(self, candidate: object) -> None: ...
+    def open_channel(self, label: str, **options: Any) -> None: ...
+    def close(self) -> None: ...
+
+
+class Stage:
+    """A room with clients, and what the host does with effects."""
+
+    def __init__(self, *, is_single: bool) -> None:
+        self.room = Room("stage", "RM_stage", 0)
+        self.now_ms = 0
+        self.sessions: dict[str, Session] = {}
+        self.versions: dict[str, int] = {}
+        self._is_single = is_single
+
+    def join(self, identity: str) -> Session:
+        permission = ParticipantPermission(can_publish=True, can_subscribe=True, can_update_metadata=True)
+        number = next(NUMBERS)
+        participant = Participant(f"PA_{number}", identity, self.now_ms, permission=permission)
+        session = Session(
+            participant,
+            self.room,
+            JoinParameters(is_single=self._is_single),
+            expect=lambda: cast("Any", FakeTransport()),
+            letters=lambda count: "".join(random.choices("abcdefgh", k=count)),
+        )
+        self.sessions[participant.sid] = session
+        effects = self.room.join(participant)
+        session.begin()
+        self.perform(effects)
+        self.perform(self.room.activate(participant))
+        return session
+
+    def ask(self, session: Session, request: SignalRequest) -> None:
+        """As `Host.handle`: three kinds of errors end a session, any other is a bug."""
+        self.now_ms += 10
+        if session.is_over or session.participant.sid not in self.sessions:
+            return
+        try:
+            effects = session.handle(request, self.now_ms)
+        except (ProtocolError, ParametersError, LimitError):
+            self.perform(self.room.leave(session.participant, 0, self.now_ms))
+            return
+        self.perform(effects)
+        session.negotiate()
+        for receiver in session.publisher.receivers:
+            self.perform(session.started(receiver, self.now_ms))
+
+    def perform(self, effects: Iterable[Effect]) -> None:
+        touched: set[Session] = set()
+        for effect in effects:
+            match effect:
+                case Tell(to, message) if to.sid in self.sessions:
+                    for info in message.update.participants:
+                        self.told(to, info)
+                    self.sessions[to.sid].send(message)
+                case Subscribe(one) if one.subscriber.sid in self.sessions and one.track.publisher.sid in self.sessions:
+                    receiver = self.sessions[one.track.publisher.sid].receiver_of(one.track)
+                    assert receiver is not None, "a track without media is sent to nobody"
+                    self.sessions[one.subscriber.sid].subscribe(one, receiver)
+                    touched.add(self.sessions[one.subscriber.sid])
+                case Unsubscribe(one) if one.subscriber.sid in self.sessions:
+                    self.sessions[one.subscriber.sid].unsubscribe(one)
+                    touched.add(self.sessions[one.subscriber.sid])
+                case Adjust(one) if one.subscriber.sid in self.sessions:
+                    self.sessions[one.subscriber.sid].adjust(one)
+                case Removed(participant, _):
+                    session = self.sessions.pop(participant.sid)
+                    session.is_over = True
+                    session.close()
+                case _:
+                    pass
+        for session in touched:
+            if not session.is_over:
+                session.negotiate()
+
+    def told(self, to: Participant, info: ParticipantInfo) -> None:
+        key = f"{to.sid} of {info.sid}"
+        assert info.version >= self.versions.get(key, 0), "versions only rise"
+        self.versions[key] = info.version
+
+    def check(self) -> None:
+        """What holds whatever was asked."""
+        for participant in self.room.participants.values():
+            assert participant.sid in self.sessions
+            for track in participant.tracks.values():
+                assert self.sessions[participant.sid].receiver_of(track) is not None, "no track without its media"
+            for sid, subscription in participant.subscriptions.items():
+                assert subscription.track.sid == sid
+                assert subscription.track.publisher.tracks.get(sid) is subscription.track, "no subscription to the past"
+        for sid, session in self.sessions.items():
+            assert self.room.participants[session.participant.identity].sid == sid
+            for copy in session.subscriber.copies.values():
+                subscription = session.participant.subscriptions[copy.sid]
+                assert subscription.is_active, "nobody gets what they may not have"
+
+
+class Client:
+    """A client as it should be: it announces and offers what it publishes, and answers what it is offered."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._is_single = session.subscriber is session.publisher
+        self._publisher, self._subscriber = sdp.Negotiation(), sdp.Negotiation()
+        self._senders: list[SenderParameters] = []
+        self._receivers: list[TrackParameters] = []
+        self._local = TransportParameters(
+            IceParameters("peer", "a-password-of-the-peer"),
+            DtlsParameters((Fingerprint("sha-256", ":".join(["CD"] * 32)),), "active"),
+        )
+        self._local_of_subscriber = replace(self._local, ice=IceParameters("else", "a-password-of-the-peer"))
+
+    def publish(self, kind: Kind) -> list[SignalRequest]:
+        number = next(NUMBERS)
+        self._senders.append(
+            SenderParameters(self._publisher.mid(kind), kind, ssrc=number + 1, stream_id="stream", track_id=str(number))
+        )
+        source, type_ = {
+            "audio": (TrackSource.MICROPHONE, TrackType.AUDIO),
+            "video": (TrackSource.CAMERA, TrackType.VIDEO),
+        }[kind]
+        add = AddTrackRequest(cid=str(number), type=type_, source=source)
+        return [SignalRequest(add_track=add), *self.offer()]
+
+    def unpublish(self) -> list[SignalRequest]:
+        self._senders = self._senders[1:]
+        return self.offer()
+
+    def offer(self) -> list[SignalRequest]:
+        if self._publisher.is_pending:
+            return []
+        text = str(self._publisher.offer(self._local, senders=self._senders, receivers=self._receivers))
+        return [SignalRequest(offer=SessionDescription(type="offer", sdp=text))]
+
+    def read(self) -> list[SignalRequest]:
+        """What it has to say to what it was told."""
+        said: list[SignalRequest] = []
+        while self.session.outbox:
+            message = self.session.outbox.popleft()
+            match message.WhichOneof("message"):
+                case "answer" if self._publisher.is_pending:
+                    self._publisher.apply(sdp.parse(message.answer.sdp))
+                case "offer":
+                    answer = self._subscriber.answer(sdp.parse(message.offer.sdp), self._local_of_subscriber)
+                    told = SessionDescription(type="answer", sdp=str(answer), id=message.offer.id)
+                    said.append(SignalRequest(answer=told))
+                case "media_sections_requirement":
+                    need = message.media_sections_requirement
+                    kinds: list[Kind] = [*["audio"] * need.num_audios, *["video"] * need.num_videos]
+                    self._receivers += [TrackParameters(self._publisher.mid(kind), kind) for kind in kinds]
+                    said += self.offer()
+        return said
+
+
+@st.composite
+def requests(draw: st.DrawFn, stage: Stage, client: Client) -> list[SignalRequest]:
+    """What a client might say, or anything."""
+    tracks = [track.sid for one in stage.room.participants.values() for track in (*one.tracks.values(), *one.pending)]
+    sid = draw(st.sampled_from([*tracks, "TR_none", ""]))
+    sensible = ["read", "read", "read", "audio", "video", "unpublish", "mute", "subscription", "sync_state", "permit"]
+    match draw(st.sampled_from([*sensible, "any", "offer", "answer", "trickle"])):
+        case "read":
+            return client.read()
+        case "audio":
+            return client.publish("audio")
+        case "video":
+            return client.publish("video")
+        case "unpublish":
+            return client.unpublish()
+        case "mute":
+            return [SignalRequest(mute=MuteTrackRequest(sid=sid, muted=draw(st.booleans())))]
+        case "subscription":
+            return [SignalRequest(subscription=UpdateSubscription(track_sids=[sid], subscribe=draw(st.booleans())))]
+        case "permit":
+            permission = SubscriptionPermission(all_participants=draw(st.booleans()))
+            return [SignalRequest(subscription_permission=permission)]
+        case "sync_state":
+            published = [TrackPublishedResponse(track=TrackInfo(sid=sid))] if draw(st.booleans()) else []
+            wish = UpdateSubscription(track_sids=[sid], subscribe=draw(st.booleans()))
+            return [SignalRequest(sync_state=SyncState(subscription=wish, publish_tracks=published))]
+        case "trickle":
+            text = draw(st.sampled_from(["", "candidate:1 1 udp 1 192.0.2.1 9 typ host", "nonsense"]))
+            return [SignalRequest(trickle=TrickleRequest(candidateInit=json.dumps({"candidate": text})))]
+        case "offer":
+            return [SignalRequest(offer=SessionDescription(type="offer", sdp=draw(st.sampled_from(OFFERS))))]
+        case "answer":
+            return [SignalRequest(answer=SessionDescription(type="answer", sdp=draw(st.sampled_from(OFFERS))))]
+        case _:
+            return [draw(messages(SignalRequest))]
+
+
+@given(data=st.data(), is_single=st.booleans())
+def test_any_requests_in_any_order_leave_a_room_in_order(data: st.DataObject, is_single: bool) -> None:
+    stage = Stage(is_single=is_single)
+    clients = [Client(stage.join(name)) for name in ("ada", "bob", "carol")]
+    for number in data.draw(st.lists(st.integers(0, 2), min_size=5, max_size=25), label="who speaks"):
+        if clients[number].session.participant.sid not in stage.sessions:
+            clients[number] = Client(stage.join(clients[number].session.participant.identity))
+        for request in data.draw(requests(stage, clients[number]), label="requests"):
+            stage.ask(clients[number].session, request)
+            stage.check()
+    for client in clients:
+        stage.perform(stage.room.leave(client.session.participant, 0, stage.now_ms))
+    assert not stage.sessions
+    assert not stage.room.participants
+
+
+def test_everybody_gets_everything_in_the_end() -> None:
+    """What the test above takes for granted: its clients are served when they behave."""
+    for is_single in (False, True):
+        stage = Stage(is_single=is_single)
+        clients = [Client(stage.join(name)) for name in ("ada", "bob", "carol")]
+        for client, kind in itertools.product(clients, ("audio", "video")):
+            for request in client.publish(kind):
+                stage.ask(client.session, request)
+            for other in clients * 3:
+                for request in other.read():
+                    stage.ask(other.session, request)
+        for client in clients:
+            copies = client.session.subscriber.copies.values()
+            assert len(copies) == 4
+            assert all(copy.sender is not None for copy in copies)
