@@ -1,21 +1,20 @@
-"""The page at ``/``: publish a camera, play what others publish, see the numbers. Static files from the wheel."""
+"""Pages for browsers in development: WHIP and WHEP at ``/whip``. Static files from the wheel."""
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 
 from aiohttp import web
 
 __all__ = ["routes"]
 
+_ROOT = Path(__file__).parents[1] / "page"
+
 _TYPES = {
-    "index.html": "text/html",
-    "app.js": "text/javascript",
-    "session.js": "text/javascript",
-    "stats.js": "text/javascript",
-    "tile.js": "text/javascript",
-    "style.css": "text/css",
-    "icon.svg": "image/svg+xml",
+    ".css": "text/css",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 
 _POLICY = "; ".join(
@@ -33,30 +32,44 @@ _POLICY = "; ".join(
 
 
 def routes(*, has_page: bool = True) -> list[web.RouteDef]:
-    """The routes of this module; without the page ``/`` is only what health checks ask."""
+    """The routes of this module; without the pages ``/`` is only what health checks ask."""
     if not has_page:
         return [web.get("/", _health)]
-    return [web.get("/", _index), web.get("/page/{name}", _file)]
+    return [
+        web.get("/", _index),
+        web.get("/whip", _whip),
+        web.get(r"/page/{path:[a-z/-]+\.(css|js|svg)}", _file),
+    ]
 
 
 async def _health(_request: web.Request) -> web.Response:
     return web.Response(text="OK")
 
 
-async def _index(request: web.Request) -> web.Response:
+async def _index(request: web.Request) -> web.StreamResponse:
     if "text/html" not in request.headers.get("Accept", ""):
         # Load balancers and health checks ask without saying what they take.
         return await _health(request)
-    return _respond("index.html")
+    return await _whip(request)
 
 
-async def _file(request: web.Request) -> web.Response:
-    return _respond(request.match_info["name"])
+async def _whip(_request: web.Request) -> web.StreamResponse:
+    return _respond("whip/index.html")
 
 
-def _respond(name: str) -> web.Response:
-    if name not in _TYPES:
+async def _file(request: web.Request) -> web.StreamResponse:
+    return _respond(request.match_info["path"])
+
+
+def _respond(path: str) -> web.StreamResponse:
+    file = _ROOT / path
+    if not file.is_file():
         raise web.HTTPNotFound
-    text = (resources.files("rtpcore") / "page" / name).read_text(encoding="utf-8")
-    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
-    return web.Response(text=text, content_type=_TYPES[name], headers=headers)
+    headers = {
+        "Content-Type": _TYPES[file.suffix],
+        # Asked for each time, sent where it changed.
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": _POLICY,
+        "X-Content-Type-Options": "nosniff",
+    }
+    return web.FileResponse(file, headers=headers)

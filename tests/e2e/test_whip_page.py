@@ -1,4 +1,4 @@
-"""The page at ``/``, as people use it."""
+"""The page at ``/whip``, as people use it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def visit(context: BrowserContext, base: str, room: str, complaints: list[str]) 
         page.on("console", hear)
         page.on("request", see)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(f"{base}/#{room}")
+        await page.goto(f"{base}/whip#{room}")
         return page
 
     return open_page
@@ -211,7 +211,7 @@ async def test_a_goodbye_of_the_server_is_said_in_words(visit: Visit, base: str,
 async def test_a_room_may_have_any_name(context: BrowserContext, base: str, complaints: list[str]) -> None:
     page = await context.new_page()
     page.on("response", lambda response: complaints.append(response.url) if response.status >= 400 else None)
-    await page.goto(base)
+    await page.goto(f"{base}/whip")
     await page.fill("#room", "Café 2: «é» & 100 %")
     await page.click("#publish")
     await page.wait_for_selector(".own .dot[data-state=good]", **WAIT)
@@ -227,7 +227,7 @@ async def test_a_room_may_have_any_name(context: BrowserContext, base: str, comp
 
 async def test_nothing_is_inline_and_nobody_else_is_asked(visit: Visit, base: str) -> None:
     page = await visit()
-    response = await page.request.get(f"{base}/", headers={"Accept": "text/html"})
+    response = await page.request.get(f"{base}/whip", headers={"Accept": "text/html"})
     policy = response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy

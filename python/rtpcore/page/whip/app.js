@@ -1,8 +1,8 @@
 // The page: join a room, see and hear who is in it, read the numbers. Asks nobody but the server it came from.
 
-import { CODECS, Refused, Session, isSupported } from "/page/session.js";
+import { CODECS, Refused, Session, isSupported } from "/page/whip/session.js";
 import { cipher, number } from "/page/stats.js";
-import { Tile } from "/page/tile.js";
+import { Tile } from "/page/whip/tile.js";
 
 const POLL_MS = 1000;
 const RETRY_MS = 5000;
