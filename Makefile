@@ -13,6 +13,8 @@ SHELL := bash
 PY := .venv/bin
 ENV := .venv/.synced
 EXTENSION := python/rtpcore/_core.abi3.so
+# What the page of --dev takes from npm.
+PAGE := python/rtpcore/page/vendor/livekit-client.js
 CARGO_DENY := .build/tools/bin/cargo-deny-0.20.2
 LOCKED := $(if $(CI),--locked)
 # Crates whose unit tests cargo runs: the Python face has none without an interpreter, the simulations are a verb of their own.
@@ -44,7 +46,7 @@ test: needs lint unit sim fuzz e2e instructions quality  ## Everything CI checks
 ##### Parts of it
 
 .PHONY: build
-build: $(EXTENSION)  ## .venv with rtpcore in it, the extension optimised
+build: $(EXTENSION) $(PAGE)  ## .venv with rtpcore in it, the extension optimised, the page complete
 
 .PHONY: lint
 lint: lint-python lint-rust supply-chain  ## Format, lints, types, arrows, spelling, licences
@@ -83,7 +85,7 @@ fuzz: needs-rust needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECON
 	$(OF_MACHINE) scripts/fuzz.sh $(TARGETS)
 
 .PHONY: e2e
-e2e: needs-e2e $(EXTENSION)  ## Chromium and GStreamer publish and play through a real server
+e2e: needs-e2e $(EXTENSION) $(PAGE)  ## Chromium and GStreamer publish and play through a real server
 	$(PY)/pytest --quiet tests/e2e
 
 .PHONY: quality
@@ -94,7 +96,7 @@ wasm:  ## The core builds for wasm32 and asks the host for nothing
 	scripts/wasm.sh
 
 .PHONY: package
-package: $(ENV) $(EXTENSION)
+package: $(ENV) $(EXTENSION) $(PAGE)
 	scripts/package.sh
 
 .PHONY: instructions
@@ -122,13 +124,13 @@ format: $(ENV)  ## Let the formatters have their way
 
 .PHONY: clean
 clean:  ## Remove everything that was built or installed here
-	rm -rf .venv .build target fuzz/target fuzz/corpus fuzz/artifacts dist $(EXTENSION)
+	rm -rf .venv .build target fuzz/target fuzz/corpus fuzz/artifacts dist $(EXTENSION) page/node_modules $(dir $(PAGE))
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: needs needs-rust needs-unit needs-e2e needs-fuzz needs-bench
 # Asked for in one go by `make test`, so that a missing package is known after a second and not after ten minutes.
 needs:
-	@scripts/need.sh libssl libsrtp2 chromium gstreamer c++ valgrind
+	@scripts/need.sh libssl libsrtp2 chromium gstreamer c++ valgrind npm
 needs-rust:
 	@scripts/need.sh libssl
 needs-unit:
@@ -151,6 +153,11 @@ $(ENV): requirements/dev.txt
 $(EXTENSION): $(ENV) pyproject.toml $(RUST_SOURCES)
 	$(PY)/maturin develop --release --uv --quiet
 	touch $@
+
+$(PAGE): page/package.json page/package-lock.json page/vendor.mjs
+	@scripts/need.sh npm
+	npm --prefix page ci --ignore-scripts --loglevel error
+	npm --prefix page run build --silent
 
 $(CARGO_DENY):
 	scripts/get-cargo-tool.sh cargo-deny 0.20.2

@@ -7,12 +7,22 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-WHEEL_MUST_HAVE = {"rtpcore/__init__.py", "rtpcore/_core.pyi", "rtpcore/py.typed", "rtpcore/_core.abi3.so"}
+WHEEL_MUST_HAVE = {
+    "rtpcore/__init__.py",
+    "rtpcore/_core.pyi",
+    "rtpcore/py.typed",
+    "rtpcore/_core.abi3.so",
+    "rtpcore/page/base.css",
+    "rtpcore/page/vendor/livekit-client.js",
+    "rtpcore/page/vendor/livekit-client.LICENSE.txt",
+}
 SOURCE_MUST_HAVE = {
     "Cargo.lock",
     "LICENSE",
     "README.md",
     "pyproject.toml",
+    "python/rtpcore/page/vendor/livekit-client.js",
+    "python/rtpcore/page/vendor/livekit-client.LICENSE.txt",
     "rust/core/src/lib.rs",
     "rust/py/src/lib.rs",
 }
