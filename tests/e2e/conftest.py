@@ -18,7 +18,7 @@ from rtpcore.serve import application
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from playwright.async_api import Browser, BrowserContext
+    from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 collect_ignore = ["gstreamer_peer.py"]  # runs under another Python
 
@@ -66,6 +66,35 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(viewport={"width": 1280, "height": 800})
     yield context
     await context.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the consoles of pages said, and requests to others; a test ends with none unless it caused them."""
+    return []
+
+
+@pytest.fixture
+def browse(context: BrowserContext, base: str, complaints: list[str]) -> Callable[..., Awaitable[Page]]:
+    """Opens a page of the server, in the test's window or in one of its own, and hears its complaints."""
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def see(request: Request) -> None:
+        if not request.url.startswith((f"{base}/", "blob:", "data:")):
+            complaints.append(f"asked {request.url}")
+
+    async def open_page(path: str, window: BrowserContext = context) -> Page:
+        page = await window.new_page()
+        page.on("console", hear)
+        page.on("request", see)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{base}{path}")
+        return page
+
+    return open_page
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.e2e.peers import DEADLINE, room_state, until
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request
+    from playwright.async_api import BrowserContext, Page
 
     Visit = Callable[[], Awaitable[Page]]
 
@@ -21,32 +21,9 @@ WAIT: Any = {"timeout": DEADLINE * 1000}
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    """What the console said, and requests to others; a test ends with none unless it caused them."""
-    return []
-
-
-@pytest.fixture
-def visit(context: BrowserContext, base: str, room: str, complaints: list[str]) -> Visit:
+def visit(browse: Callable[..., Awaitable[Page]], room: str) -> Visit:
     """Opens the page with the test's room in its address."""
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(f"{message.text} ({message.location.get('url')})")
-
-    def see(request: Request) -> None:
-        if not request.url.startswith((f"{base}/", "blob:", "data:")):
-            complaints.append(f"asked {request.url}")
-
-    async def open_page() -> Page:
-        page = await context.new_page()
-        page.on("console", hear)
-        page.on("request", see)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(f"{base}/whip#{room}")
-        return page
-
-    return open_page
+    return lambda: browse(f"/whip#{room}")
 
 
 async def plays(page: Page, tile: str) -> None:

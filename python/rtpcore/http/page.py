@@ -1,34 +1,44 @@
-"""Pages for browsers in development: WHIP and WHEP at ``/whip``. Static files from the wheel."""
+"""Pages for browsers in development: a room at ``/``, WHIP and WHEP at ``/whip``, and tokens for whoever opens them.
+
+::
+
+    GET /             the page for browsers, OK for everybody else
+    GET /whip         the page for WHIP and WHEP
+    GET /page/…       what the pages consist of, files from the wheel
+    GET /dev/token    a token for ?room= and ?identity=, with ?name= if wanted
+
+Only with ``--dev``: outside of it ``/`` is what health checks ask, and there is nothing else of this.
+"""
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 from aiohttp import web
+
+from rtpcore.http.rtc import HOST
+from rtpcore.wire.token import Claims, VideoGrant
 
 __all__ = ["routes"]
 
 _ROOT = Path(__file__).parents[1] / "page"
 
+_CLIENT = "vendor/livekit-client.js"
+"""LiveKit's client, which `make build` takes from npm; it is in every wheel, but not in a bare checkout."""
+
 _TYPES = {
-    ".css": "text/css",
+    ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 
-_POLICY = "; ".join(
-    [
-        "default-src 'self'",
-        "img-src 'self' data:",
-        "media-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
-"""No script or style but ours, nobody asked but us (Content Security Policy Level 3)."""
+_TOKEN_LIFETIME = 6 * 3600.0
+"""Seconds. A server renews the tokens of those who are in a room, so this is for how long joining takes at the most."""
+
+_AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 
 def routes(*, has_page: bool = True) -> list[web.RouteDef]:
@@ -39,6 +49,7 @@ def routes(*, has_page: bool = True) -> list[web.RouteDef]:
         web.get("/", _index),
         web.get("/whip", _whip),
         web.get(r"/page/{path:[a-z/-]+\.(css|js|svg)}", _file),
+        web.get("/dev/token", _token),
     ]
 
 
@@ -50,18 +61,34 @@ async def _index(request: web.Request) -> web.StreamResponse:
     if "text/html" not in request.headers.get("Accept", ""):
         # Load balancers and health checks ask without saying what they take.
         return await _health(request)
-    return await _whip(request)
+    if not (_ROOT / _CLIENT).is_file():
+        return _respond(request, "room/incomplete.html", status=503)
+    return _respond(request, "room/index.html")
 
 
-async def _whip(_request: web.Request) -> web.StreamResponse:
-    return _respond("whip/index.html")
+async def _whip(request: web.Request) -> web.StreamResponse:
+    return _respond(request, "whip/index.html")
 
 
 async def _file(request: web.Request) -> web.StreamResponse:
-    return _respond(request.match_info["path"])
+    return _respond(request, request.match_info["path"])
 
 
-def _respond(path: str) -> web.StreamResponse:
+async def _token(request: web.Request) -> web.Response:
+    # The keys may be others than those that everybody knows: pages of other sites get nothing.
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+    if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != request.host):
+        raise web.HTTPForbidden(text="tokens are only for the page of this server")
+    room, identity = request.query.get("room", ""), request.query.get("identity", "")
+    if not room or not identity:
+        raise web.HTTPBadRequest(text="say for whom and for which room: /dev/token?room=&identity=")
+    grant = VideoGrant(room_join=True, room=room, can_update_own_metadata=True)
+    claims = Claims(identity=identity, name=request.query.get("name", ""), video=grant)
+    token = request.app[HOST].keyring.issue(claims, now=time.time(), ttl=_TOKEN_LIFETIME)
+    return web.json_response({"token": token}, headers={"Cache-Control": "no-store"})
+
+
+def _respond(request: web.Request, path: str, *, status: int = 200) -> web.StreamResponse:
     file = _ROOT / path
     if not file.is_file():
         raise web.HTTPNotFound
@@ -69,7 +96,29 @@ def _respond(path: str) -> web.StreamResponse:
         "Content-Type": _TYPES[file.suffix],
         # Asked for each time, sent where it changed.
         "Cache-Control": "no-cache",
-        "Content-Security-Policy": _POLICY,
+        "Content-Security-Policy": _policy(request.host),
         "X-Content-Type-Options": "nosniff",
     }
-    return web.FileResponse(file, headers=headers)
+    return web.FileResponse(file, status=status, headers=headers)
+
+
+def _policy(host: str) -> str:
+    """No script or style but ours, nobody asked but us (Content Security Policy Level 3).
+
+    >>> _policy("localhost:7880").partition("; ")[2].partition("; ")[0]
+    "connect-src 'self' ws://localhost:7880 wss://localhost:7880"
+    """
+    # 'self' means websockets too (§6.7.2.8), but Safari before 15.4 and older Firefox want them named.
+    sockets = f" ws://{host} wss://{host}" if _AUTHORITY.fullmatch(host) else ""
+    return "; ".join(
+        [
+            "default-src 'self'",
+            f"connect-src 'self'{sockets}",
+            "img-src 'self' data:",
+            "media-src 'self' blob:",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )

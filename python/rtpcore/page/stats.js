@@ -1,24 +1,26 @@
 // From getStats() to what people want to know: a row per track, and a line about the path.
 
-/** Reads one peer connection again and again; rates are those between two readings. */
+/** Reads one peer connection, sender or receiver again and again; rates are those between two readings. */
 export class Meter {
   #before = new Map();
 
-  constructor(pc) {
-    this.pc = pc;
+  constructor(source) {
+    this.source = source;
   }
 
   /**
-   * Rows {kind, rid, mode, bitrate, width, height, fps, loss, jitter} and the path {cipher, protocol, roundTrip}; bit/s,
+   * Rows {kind, codec, rid, mode, bitrate, width, height, fps, loss, jitter} and the path {cipher, protocol, roundTrip}; bit/s,
    * fractions, milliseconds, undefined where unknown.
    */
   async read() {
-    const report = [...(await this.pc.getStats()).values()];
+    const report = [...(await this.source.getStats()).values()];
     const remote = new Map(report.filter(({ type }) => type === "remote-inbound-rtp").map((entry) => [entry.localId, entry]));
+    const codecs = new Map(report.filter(({ type }) => type === "codec").map(({ id, mimeType }) => [id, mimeType.split("/")[1]]));
     const rows = [];
     for (const entry of report) {
-      if (entry.type === "outbound-rtp") rows.push(this.#sent(entry, remote.get(entry.id)));
-      if (entry.type === "inbound-rtp") rows.push(this.#received(entry));
+      const codec = codecs.get(entry.codecId);
+      if (entry.type === "outbound-rtp") rows.push({ codec, ...this.#sent(entry, remote.get(entry.id)) });
+      if (entry.type === "inbound-rtp") rows.push({ codec, ...this.#received(entry) });
     }
     this.#before = new Map(report.map((entry) => [entry.id, entry]));
     rows.sort((one, other) => order(one) - order(other));
