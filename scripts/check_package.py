@@ -12,7 +12,7 @@ WHEEL_MUST_HAVE = {
     "rtpcore/_core.pyi",
     "rtpcore/py.typed",
     "rtpcore/_core.abi3.so",
-    "rtpcore/page/base.css",
+    "rtpcore/page/room/index.html",
     "rtpcore/page/vendor/livekit-client.js",
     "rtpcore/page/vendor/livekit-client.LICENSE.txt",
 }
