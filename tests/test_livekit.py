@@ -164,6 +164,17 @@ class TestJoining:
             assert answer.status == 503
 
 
+async def test_a_server_that_stops_says_so() -> None:
+    async with TestClient(TestServer(application(FORWARDER, settings()))) as client:
+        alice = await Socket.join(client, token())
+        await alice.until("join")
+        closing = asyncio.create_task(client.server.close())
+        leave = await alice.until("leave")
+        assert (leave.reason, leave.action) == (DisconnectReason.SERVER_SHUTDOWN, LeaveRequest.Action.DISCONNECT)
+        assert await alice.next() is None
+        await closing
+
+
 class TestSignalling:
     async def test_pings_are_answered(self, client: TestClient[Any, Any]) -> None:
         alice = await Socket.join(client, token())

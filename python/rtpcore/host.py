@@ -96,11 +96,15 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Send everybody away."""
-        for room in list(self.rooms.values()):
-            self.perform(room, room.close(DisconnectReason.SERVER_SHUTDOWN, _now_ms()))
+        self.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
+
+    def close(self) -> None:
+        """Send everybody away, since the server stops. Idempotent."""
+        for room in list(self.rooms.values()):
+            self.close_room(room, DisconnectReason.SERVER_SHUTDOWN)
 
     ##### Clients
 

@@ -35,6 +35,9 @@ __all__ = ["application", "configure", "main", "parse_arguments"]
 
 logger = logging.getLogger("rtpcore.serve")
 
+_PATIENCE_S = 10.0
+"""How long clients may take to read the last message when the server stops."""
+
 _MAX_REQUEST_LINE = 1 << 20
 """Bytes of a request's first line, and of a header: what Go's servers take, and so what clients count on."""
 
@@ -151,7 +154,13 @@ def application(config: Config, settings: LiveKitConfig | None = None) -> web.Ap
             yield
 
     app = web.Application(client_max_size=settings.limit.max_api_request_body_size, middlewares=[rtc.cors])
+
+    async def say_goodbye(app: web.Application) -> None:
+        # Before open websockets are waited for.
+        app[rtc.HOST].close()
+
     app.cleanup_ctx.append(run)
+    app.on_shutdown.append(say_goodbye)
     app.add_routes([*page.routes(has_page=settings.development), *status.health_routes()])
     app.add_routes([*rtc.routes(), *rooms.routes(), *ingest.routes()])
     if settings.development:
@@ -166,6 +175,7 @@ async def serve(settings: LiveKitConfig, config: Config) -> None:
     runner = web.AppRunner(
         application(config, settings),
         access_log=None,
+        shutdown_timeout=_PATIENCE_S,
         max_line_size=_MAX_REQUEST_LINE,
         max_field_size=_MAX_REQUEST_LINE,
     )
