@@ -1,8 +1,8 @@
 //! One peer's DTLS association (RFC 6347) with key export for SRTP (RFC 5764), over one of two engines.
 //!
-//! `dimpl` is quick and small and knows ECDSA certificates only, which is all that browsers have. OpenSSL takes the peers
-//! that may show an RSA certificate, at a price: `docs/why/two-dtls-engines.md`. Which one a peer gets, its ClientHello says
-//! ([`hello`]).
+//! `dimpl` is small, all Rust, lives in the caller's time, and knows ECDSA certificates only, which is what browsers have.
+//! OpenSSL takes the peers that may show an RSA certificate: `docs/why/two-dtls-engines.md`. Which one a peer gets, its
+//! ClientHello says ([`hello`]).
 //!
 //! What is ours: the peer's certificate is held against the fingerprints of its description (RFC 8122), and nothing that it
 //! sends counts before that.

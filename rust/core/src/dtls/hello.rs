@@ -13,8 +13,9 @@
 //! | GnuTLS | uncompressed | yes | the extension |
 //! | mbedTLS | uncompressed | yes | the cipher suite |
 //!
-//! A browser that changed one of them would still connect, only at the other engine's price. A client with BoringSSL or Pion
-//! and an RSA certificate looks like all others of its kind, and fails.
+//! The hellos of Chromium 156 and GStreamer 1.22 were recorded; the rest is what sources and published hellos say. A browser
+//! that changed one of the habits would still connect, only at the other engine's price. A client with BoringSSL or Pion and
+//! an RSA certificate looks like all others of its kind, and fails.
 
 /// The longest ClientHello that is listened to: with a post-quantum key share it has some 1600 bytes.
 const MAX_HELLO: usize = 8192;
@@ -251,8 +252,11 @@ mod tests {
     fn patience_has_a_bound() {
         let endless = message(&[0xc02b; 3000], &[ONE_FORMAT]);
         let mut hello = Hello::default();
-        let heard = (0..).map(|_| hello.hear(&record(&endless, 0, 1000))).position(|heard| heard != Heard::NotEnough);
-        assert_eq!(heard, Some(MAX_KEPT / 1025));
+        let part = record(&endless, 0, 1000);
+        for _ in 0..MAX_KEPT / part.len() {
+            assert_eq!(hello.hear(&part), Heard::NotEnough);
+        }
+        assert_eq!(hello.hear(&part), Heard::OtherStack);
         assert!(hello.take_datagrams().concat().len() < MAX_KEPT + 1100);
         assert_eq!(whole(&message(&[0xc02b; 5000], &[ONE_FORMAT])), Heard::OtherStack, "too long");
         assert_eq!(whole(&[0; 50]), Heard::OtherStack, "unreadable");
