@@ -120,6 +120,7 @@ def test_rejected_sections_are_nothing(load: Load) -> None:
         ("send q;h;f", "send h,q;f", ["h", "f"]),
         ("send q;h;f", "send q;x;q", ["q"]),
         ("send q;h;f", "recv q;h;f", [None]),
+        ("a=rid:q send\n", "a=rid:q recv\na=simulcast:recv q\na=rid:q send\n", ["q", "h", "f"]),
         ("a=rid:h send\n", "", ["q", "f"]),
         ("a=rid:h send\n", "a=rid:h send pt=119\n", ["q", "f"]),
         ("a=rid:h send\n", "a=rid:h send pt=119,98\n", ["q", "h", "f"]),
@@ -132,7 +133,7 @@ def test_rejected_sections_are_nothing(load: Load) -> None:
     ],
 )
 def test_simulcast_variants(load: Load, old: str, new: str, rids: list[str | None]) -> None:
-    """Order, alternatives, paused streams, rids without a line or without a codec."""
+    """Order, alternatives, paused streams, rids without a line or without a codec, a line for the other way."""
     track = _edit(load("chrome_simulcast"), (old, new)).tracks[1]
     assert [encoding.rid for encoding in track.encodings] == rids
 

@@ -204,8 +204,9 @@ def simulcast_rids(
     Of alternatives the first counts. Rids without an a=rid line, or for codecs that were refused, are out
     (RFC 8853 §5.3.2). Without a rid header extension nobody could tell the streams apart, so then there are none.
     """
-    simulcast = section.find(Simulcast)
-    if simulcast is None or not simulcast.send:
+    # pion (4.2) repeats our answer in its next offer, before what it sends in a line of its own.
+    simulcast = next((line for line in section.all(Simulcast) if line.send), None)
+    if simulcast is None:
         return ()
     if not any(extension.uri == RID for extension in read_extensions(description, section, capabilities, "sendonly")):
         return ()
