@@ -314,7 +314,8 @@ impl Worker {
         while let Some(event) = self.router.poll_event() {
             self.batch_of_events.push(event);
         }
-        self.events.push(&mut self.batch_of_events);
+        let lost = self.events.push(&mut self.batch_of_events);
+        self.router.handle_reports_refused(lost);
     }
 
     fn transmit(&mut self) {

@@ -268,6 +268,13 @@ impl Router {
         }
     }
 
+    /// The owner does not keep up with the messages that it asked for: so many were not kept for it.
+    pub fn handle_reports_refused(&mut self, count: usize) {
+        for _ in 0..count {
+            self.drops.count(Drop::SlowReader);
+        }
+    }
+
     /// A peer announced a frame longer than any packet (RFC 4571 §2).
     pub fn handle_frame_refused(&mut self) {
         self.drops.count(Drop::Oversized);
