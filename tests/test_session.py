@@ -195,6 +195,7 @@ class Client:
         self.session = session
         self._is_single = session.subscriber is session.publisher
         self._publisher, self._subscriber = sdp.Negotiation(), sdp.Negotiation()
+        self._offer_id = 0
         self._senders: list[SenderParameters] = []
         self._receivers: list[TrackParameters] = []
         self._local = TransportParameters(
@@ -223,7 +224,8 @@ class Client:
         if self._publisher.is_pending:
             return []
         text = str(self._publisher.offer(self._local, senders=self._senders, receivers=self._receivers))
-        return [SignalRequest(offer=SessionDescription(type="offer", sdp=text))]
+        self._offer_id += 1
+        return [SignalRequest(offer=SessionDescription(type="offer", sdp=text, id=self._offer_id))]
 
     def read(self) -> list[SignalRequest]:
         """What it has to say to what it was told."""
@@ -231,7 +233,8 @@ class Client:
         while self.session.outbox:
             message = self.session.outbox.popleft()
             match message.WhichOneof("message"):
-                case "answer" if self._publisher.is_pending:
+                # Those to what was said for another one have no number.
+                case "answer" if self._publisher.is_pending and message.answer.id == self._offer_id:
                     self._publisher.apply(sdp.parse(message.answer.sdp))
                 case "offer":
                     answer = self._subscriber.answer(sdp.parse(message.offer.sdp), self._local_of_subscriber)
