@@ -15,6 +15,8 @@ ENV := .venv/.synced
 EXTENSION := python/rtpcore/_core.abi3.so
 # What the page of --dev takes from npm.
 PAGE := python/rtpcore/page/vendor/livekit-client.js
+# Clients that the tests drive.
+CLIENTS := tests/clients/node_modules/.installed tests/clients/go/client
 CARGO_DENY := .build/tools/bin/cargo-deny-0.20.2
 LOCKED := $(if $(CI),--locked)
 # Crates whose unit tests cargo runs: the Python face has none without an interpreter, the simulations are a verb of their own.
@@ -85,8 +87,12 @@ fuzz: needs-rust needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECON
 	$(OF_MACHINE) scripts/fuzz.sh $(TARGETS)
 
 .PHONY: e2e
-e2e: needs-e2e $(EXTENSION) $(PAGE)  ## Chromium and GStreamer publish and play through a real server
+e2e: needs-e2e $(EXTENSION) $(PAGE) $(CLIENTS)  ## Chromium, GStreamer and LiveKit's clients publish and play through a real server
 	$(PY)/pytest --quiet tests/e2e
+
+.PHONY: conformance
+conformance: needs-e2e $(EXTENSION) $(CLIENTS)  ## Write what LiveKit's clients can do here into docs/conformance.md
+	CONFORMANCE=docs/conformance.md $(PY)/pytest --quiet tests/e2e/test_clients.py
 
 .PHONY: quality
 quality: wasm package  ## What the code promises beyond behaviour: a pure core, a complete package
@@ -125,18 +131,19 @@ format: $(ENV)  ## Let the formatters have their way
 .PHONY: clean
 clean:  ## Remove everything that was built or installed here
 	rm -rf .venv .build target fuzz/target fuzz/corpus fuzz/artifacts dist $(EXTENSION) page/node_modules $(dir $(PAGE))
+	rm -rf tests/clients/node_modules tests/clients/go/client
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: needs needs-rust needs-unit needs-e2e needs-fuzz needs-bench
 # Asked for in one go by `make test`, so that a missing package is known after a second and not after ten minutes.
 needs:
-	@scripts/need.sh libssl libsrtp2 chromium gstreamer c++ valgrind npm
+	@scripts/need.sh libssl libsrtp2 chromium gstreamer npm go c++ valgrind
 needs-rust:
 	@scripts/need.sh libssl
 needs-unit:
 	@scripts/need.sh libsrtp2
 needs-e2e:
-	@scripts/need.sh chromium gstreamer
+	@scripts/need.sh chromium gstreamer npm go
 needs-fuzz:
 	@scripts/need.sh c++
 needs-bench:
@@ -149,6 +156,14 @@ $(ENV): requirements/dev.txt
 	uv venv --quiet --allow-existing --no-project --python '>=3.10' .venv
 	uv pip sync --quiet --require-hashes requirements/dev.txt
 	touch $@
+
+# What is in the lock file, wherever this machine takes its packages from; nothing of it runs here but in a browser.
+tests/clients/node_modules/.installed: tests/clients/package.json tests/clients/package-lock.json
+	npm ci --prefix tests/clients --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+tests/clients/go/client: $(addprefix tests/clients/go/, main.go go.mod go.sum)
+	go build -C tests/clients/go -trimpath -o client .
 
 $(EXTENSION): $(ENV) pyproject.toml $(RUST_SOURCES)
 	$(PY)/maturin develop --release --uv --quiet

@@ -29,7 +29,7 @@ PERMISSIVE = {
     "Zlib",
 }
 # Fine in a tool that runs here and is shipped to nobody.
-TOOLS_ONLY = {"MPL-2.0"}
+TOOLS_ONLY = {"CC0-1.0", "MPL-2.0"}
 # Free-text answers of packages that do not state an SPDX expression.
 SPELLINGS = {
     "3-clause bsd license": "BSD-3-Clause",

@@ -28,6 +28,7 @@ from gi.repository import GstWebRTC
 package() {
   case $1 in
     c++) echo g++ ;;
+    go) echo golang-go ;;
     gstreamer) echo gstreamer1.0-{nice,plugins-bad,plugins-base,plugins-good} gir1.2-gst-plugins-bad-1.0 python3-gi ;;
     libsrtp2) echo libsrtp2-dev ;;
     libssl) echo libssl-dev pkg-config ;;

@@ -9,18 +9,28 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from livekit import api
 from playwright.async_api import async_playwright
-from tests.e2e.peers import Peer
+from tests.e2e.clients import KEY, PACKAGES, SECRET, Client, open_client, token
+from tests.e2e.conformance import pytest_generate_tests, pytest_runtest_makereport, pytest_sessionfinish
+from tests.e2e.peers import Peer, until
 
 from rtpcore.config import Config, Listen
+from rtpcore.http.rtc import HOST
+from rtpcore.livekit_config import load
 from rtpcore.serve import application
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import Any
 
     from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
+    from rtpcore.host import Host
+
 collect_ignore = ["gstreamer_peer.py"]  # runs under another Python
+
+__all__ = ["pytest_generate_tests", "pytest_runtest_makereport", "pytest_sessionfinish"]
 
 FLAGS = [
     "--no-sandbox",
@@ -111,3 +121,57 @@ def peer(context: BrowserContext, base: str, room: str) -> Callable[[], Awaitabl
         return await Peer.open(await context.new_page(), base, room)
 
     return open_peer
+
+
+##### LiveKit's clients
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def livekit() -> AsyncIterator[tuple[str, Host]]:
+    """A server for LiveKit's clients, with its host to look into; it hands out the clients of npm, too."""
+
+    async def script(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(PACKAGES / request.match_info["name"] / "dist" / "livekit-client.umd.js")
+
+    listen = Listen(addresses=("127.0.0.1",), udp_port=0, tcp_port=0)
+    app = application(Config(listen=listen, workers=2), load(environ={}, overrides={"keys": f"{KEY}: {SECRET}"}))
+    app.add_routes([web.get("/clients/{name}.js", script)])
+    # As `serve` has it: clients put their first description into the request's first line.
+    runner = web.AppRunner(app, access_log=None, max_line_size=1 << 20, max_field_size=1 << 20)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}", app[HOST]
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(livekit: tuple[str, Host]) -> AsyncIterator[api.LiveKitAPI]:
+    """The calls of an application's backend."""
+    async with api.LiveKitAPI(livekit[0], KEY, SECRET) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def join(
+    request: pytest.FixtureRequest, livekit: tuple[str, Host], context: BrowserContext, room: str
+) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    """Lets clients of one kind into the test's room: ``await join("ada", can_publish=False)``; all leave at the end."""
+    base, host = livekit
+    clients: list[Client] = []
+
+    async def join(identity: str, *, access: str | None = None, **grants: Any) -> Client:
+        client = await open_client(request.param, base, context)
+        client.identity = identity
+        clients.append(client)
+        await client.join(base.replace("http", "ws"), access or token(room, identity, **grants))
+        return client
+
+    yield join
+    for client in clients:
+        await client.leave()
+
+    async def are_gone() -> bool:
+        return not host.sessions
+
+    await until("all sessions have ended", are_gone)
