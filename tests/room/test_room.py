@@ -200,6 +200,17 @@ def test_speakers_are_told_to_those_who_hear_them() -> None:
     assert room.hear(track, 0.5) == [], "what is muted does not speak"
 
 
+def test_the_sound_of_a_screen_is_no_speaker() -> None:
+    room, (alice, bob) = room_of("alice", "bob")
+    for source, sid in ((TrackSource.MICROPHONE, "TR_1"), (TrackSource.SCREEN_SHARE_AUDIO, "TR_2")):
+        room.add_track(alice, AddTrackRequest(cid=sid, type=TrackType.AUDIO, source=source), sid)
+        room.publish(alice.pending[0], 0)
+    room.hear(alice.tracks["TR_1"], 0.5)
+    assert room.hear(alice.tracks["TR_2"], 0.0) == []
+    assert alice.level == 0.5, "a silent film does not silence who talks about it"
+    assert "speakers_changed" in told(room.unpublish(alice.tracks["TR_1"]), bob)
+
+
 def test_rooms_end_when_nobody_comes_or_comes_back() -> None:
     room = Room("r", "RM_1", 0, empty_timeout=10, departure_timeout=5)
     assert not room.is_over(9_999)

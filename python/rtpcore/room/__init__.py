@@ -1,12 +1,13 @@
 """A room's state, pure: who is there, what is published, who gets what. Methods change it and return effects."""
 
-from rtpcore.room.effects import Adjust, Effect, Happened, Removed, Subscribe, Tell, Unsubscribe
+from rtpcore.room.effects import Adjust, Changed, Effect, Happened, Removed, Subscribe, Tell, Unsubscribe
 from rtpcore.room.participant import Participant
 from rtpcore.room.room import Room
 from rtpcore.room.track import Subscription, Track, TrackSettings
 
 __all__ = [
     "Adjust",
+    "Changed",
     "Effect",
     "Happened",
     "Participant",

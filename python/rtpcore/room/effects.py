@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rtpcore.room.track import Subscription, Track
     from rtpcore.wire.messages import SignalResponse
 
-__all__ = ["Adjust", "Effect", "Happened", "Removed", "Subscribe", "Tell", "Unsubscribe"]
+__all__ = ["Adjust", "Changed", "Effect", "Happened", "Removed", "Subscribe", "Tell", "Unsubscribe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,13 @@ class Adjust:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What a participant is or may do has changed: its token is out of date, and its data may have to stop."""
+
+    participant: Participant
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """A participant has gone: its transports can be closed. A message that says so to its client came before."""
 
@@ -59,5 +66,5 @@ class Happened:
     track: Track | None = None
 
 
-Effect: TypeAlias = Tell | Subscribe | Unsubscribe | Adjust | Removed | Happened
+Effect: TypeAlias = Tell | Subscribe | Unsubscribe | Adjust | Changed | Removed | Happened
 """Anything a room asks for."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rtpcore.room import dynacast, publishing, speakers, subscribing
-from rtpcore.room.effects import Effect, Happened, Removed, Tell
+from rtpcore.room.effects import Changed, Effect, Happened, Removed, Tell
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
 from rtpcore.wire.messages import Room as RoomInfo
 
@@ -79,11 +79,6 @@ class Room:
     def visible_to(self, participant: Participant) -> list[ParticipantInfo]:
         """The others as `participant` may see them."""
         return [one.info() for one in self.others(participant) if not one.is_hidden]
-
-    def find(self, sid: str) -> Participant | None:
-        """The participant with this sid or identity."""
-        found = self.participants.get(sid)
-        return found or next((one for one in self.participants.values() if one.sid == sid), None)
 
     def find_track(self, sid: str) -> Track | None:
         """A published track."""
@@ -189,7 +184,7 @@ class Room:
                 participant.attributes.pop(key, None)
         if permission is not None:
             participant.permission = permission
-        effects = self.announce(participant, to_itself=True)
+        effects = [*self.announce(participant, to_itself=True), Changed(participant)]
         if permission is not None:
             for track in list(participant.tracks.values()):
                 if not participant.may_publish(track.info.source):
@@ -230,7 +225,7 @@ class Room:
             participant.pending.remove(track)
         if track.sid not in participant.tracks:
             return []
-        quiet = speakers.silenced(self, track)
+        quiet = speakers.heard(track, 0.0)
         return [
             *quiet,
             *publishing.end(track),
@@ -247,7 +242,7 @@ class Room:
     def mute(self, track: Track, *, is_muted: bool, by_server: bool = False) -> list[Effect]:
         """A track is silent, or heard again."""
         track.info.muted = is_muted
-        effects: list[Effect] = speakers.silenced(self, track) if is_muted else []
+        effects: list[Effect] = speakers.heard(track, 0.0) if is_muted else []
         if by_server:
             message = SignalResponse()
             message.mute.sid, message.mute.muted = track.sid, is_muted
@@ -256,7 +251,7 @@ class Room:
 
     def hear(self, track: Track, level: float) -> list[Effect]:
         """A track is louder or quieter than before, 0 to 1."""
-        return speakers.heard(self, track, level)
+        return speakers.heard(track, level)
 
     def change_track(self, track: Track) -> list[Effect]:
         """Tell of a track whose description was changed."""

@@ -9,22 +9,22 @@ from rtpcore.wire.messages import SignalResponse, SpeakerInfo, TrackSource
 
 if TYPE_CHECKING:
     from rtpcore.room.participant import Participant
-    from rtpcore.room.room import Room
     from rtpcore.room.track import Track
 
-__all__ = ["current", "heard", "silenced"]
+__all__ = ["current", "heard"]
 
 
-def heard(room: Room, track: Track, level: float) -> list[Effect]:
+def heard(track: Track, level: float) -> list[Effect]:
     """The level of a track has changed.
 
     Args:
-        room: Where.
         track: Only microphones make speakers: the sound of a screen does not.
         level: 0 for silence, to 1.
     """
+    if track.info.source != TrackSource.MICROPHONE:
+        return []
     speaker = track.publisher
-    if track.info.source != TrackSource.MICROPHONE or not track.is_published or track.info.muted:
+    if not track.is_published or track.info.muted:
         level = 0.0
     if level == speaker.level:
         return []
@@ -32,11 +32,6 @@ def heard(room: Room, track: Track, level: float) -> list[Effect]:
     told = _message([speaker])
     listeners = [one.subscriber for one in track.subscriptions.values() if one.is_active]
     return [Tell(one, told) for one in (speaker, *listeners)]
-
-
-def silenced(room: Room, track: Track) -> list[Effect]:
-    """A track is muted or gone, and nothing more will be heard of it."""
-    return heard(room, track, 0.0) if track.info.source == TrackSource.MICROPHONE else []
 
 
 def current(participant: Participant, track: Track) -> list[Effect]:
