@@ -26,6 +26,7 @@ from rtpcore.wire.messages import (
     SignalResponse,
     TrackSource,
     TrackType,
+    UpdateParticipantMetadata,
 )
 from rtpcore.wire.token import Claims, Keyring, VideoGrant
 
@@ -227,6 +228,26 @@ class TestSignalling:
             await who.socket.send_bytes(request.SerializeToString())
             answer = await who.until("request_response")
             assert (answer.request_id, answer.reason) == (5, reason)
+
+    async def test_a_session_goes_over_to_its_next_socket(self, client: TestClient[Any, Any]) -> None:
+        first = await Socket.join(client, token())
+        joined = await first.until("join")
+        second = await Socket.join(client, token(), reconnect="1", sid=joined.participant.sid)
+        message = await second.next()
+        assert message is not None
+        assert message.WhichOneof("message") == "reconnect", "before anything else"
+        while await first.next() is not None:
+            pass
+        assert first.socket.closed
+        await second.send(ping=1)
+        await second.until("pong")
+
+    async def test_a_change_of_oneself_is_in_the_next_token(self, client: TestClient[Any, Any]) -> None:
+        alice = await Socket.join(client, token(can_update_own_metadata=True))
+        await alice.until("refresh_token")
+        await alice.send(update_metadata=UpdateParticipantMetadata(attributes={"mood": "fine"}))
+        renewed = Keyring({KEY: SECRET}).verify(await alice.until("refresh_token"), time.time())
+        assert renewed.attributes == {"mood": "fine"}
 
     async def test_who_has_left_does_not_resume(self, client: TestClient[Any, Any]) -> None:
         alice = await Socket.join(client, token())

@@ -42,6 +42,7 @@ from rtpcore.wire.messages import (
     TrickleRequest,
     UpdateSubscription,
 )
+from rtpcore.wire.token import Claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,6 +115,7 @@ class Stage:
             participant,
             self.room,
             JoinParameters(is_single=self._is_single),
+            Claims(identity=identity),
             expect=lambda: cast("Any", FakeTransport()),
             letters=lambda count: "".join(random.choices("abcdefgh", k=count)),
         )

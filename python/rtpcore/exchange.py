@@ -36,6 +36,7 @@ class Exchange:
         self._forwarder = forwarder
         self._hubs: dict[str, Hub] = {}
         self._members: dict[str, Member] = {}
+        self._ways: dict[str, tuple[Transport | None, Transport | None]] = {}
 
     def join(self, room: Room, participant: Participant) -> None:
         """A participant is in a room: what it misses from now on it will be told."""
@@ -55,9 +56,10 @@ class Exchange:
         return self._forwarder.add_transport(beside=self._members.get(participant.sid))
 
     def connect(self, participant: Participant, *, input: Transport | None, output: Transport | None) -> None:
-        """A participant speaks and hears by these transports."""
+        """A participant speaks and hears by these transports from now on."""
         member = self._members.get(participant.sid)
-        if member is not None:
+        if member is not None and self._ways.get(participant.sid) != (input, output):
+            self._ways[participant.sid] = (input, output)
             member.set_transports(input=input, output=output)
 
     def activate(self, participant: Participant) -> None:
@@ -74,6 +76,7 @@ class Exchange:
 
     def leave(self, participant: Participant) -> None:
         """A participant is gone."""
+        self._ways.pop(participant.sid, None)
         member = self._members.pop(participant.sid, None)
         if member is not None:
             member.close()

@@ -11,28 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.exchange import Exchange
 from rtpcore.livekit_config import LiveKitConfig
-from rtpcore.room import Adjust, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
-from rtpcore.session import Session
+from rtpcore.room import Adjust, Changed, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
+from rtpcore.session import Session, begin_anew
+from rtpcore.welcome import Welcome, renewed
 from rtpcore.wire import ids
 from rtpcore.wire.messages import (
-    ClientConfiguration,
-    Codec,
     DisconnectReason,
-    LeaveRequest,
     ParticipantInfo,
     RoomConfiguration,
-    ServerInfo,
     SignalRequest,
-    SignalResponse,
 )
 
 if TYPE_CHECKING:
@@ -46,23 +40,15 @@ if TYPE_CHECKING:
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.token import Claims, Keyring
 
-__all__ = ["Host"]
+__all__ = ["Host", "now_ms"]
 
 logger = logging.getLogger("rtpcore.host")
 
-PROTOCOL = 16
-"""The version of LiveKit's protocol that is spoken."""
-
-VERSION = "1.13.11"
-"""The LiveKit server whose behaviour this is; clients choose what they may ask by it."""
-
-_PING_INTERVAL, _PING_TIMEOUT = 5, 15
 _JOIN_PATIENCE_MS = 60_000
 _TOKEN_INTERVAL_MS = 300_000
 _GRACE_MS = 5000
 """How long a client whose peer connection is gone may take to say goodbye."""
 _MAX_ROOMS = 10_000
-_PUBLISH_CODECS = ("video/VP8", "video/H264", "video/VP9", "video/AV1", "audio/opus", "audio/red")
 
 
 class Host:
@@ -76,15 +62,9 @@ class Host:
         self.rooms: dict[str, Room] = {}
         self.sessions: dict[str, Session] = {}
         self.on_event: list[Callable[[Room, Happened], None]] = []
-        self.node_id = ids.node_id(ids.secret)
-        self._region = self.settings.region
+        self.welcome = Welcome(region=self.settings.region)
         self.exchange = Exchange(forwarder)
         self._by_transport: dict[str, Session] = {}
-        self._claims: dict[str, Claims] = {}
-        self._token_at_ms: dict[str, int] = {}
-        self._lost_at_ms: dict[str, int] = {}
-        self._ways: dict[str, tuple[bool, bool]] = {}
-        self._trailer = secrets.token_bytes(16)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -119,26 +99,26 @@ class Host:
         Raises:
             JoinError: With the HTTP status that says why not.
         """
-        now_ms = _now_ms()
+        at_ms = now_ms()
         participant = self.check_join(claims, parameters)
         room = self.ensure_room(_room_of(claims), claims.room_config)
         before = room.participants.get(participant.identity)
         if before is not None:
-            self.perform(room, room.remove(before, DisconnectReason.DUPLICATE_IDENTITY, now_ms))
+            self.perform(room, room.remove(before, DisconnectReason.DUPLICATE_IDENTITY, at_ms))
         session = Session(
             participant,
             room,
             parameters,
+            claims,
             expect=lambda: self._expect(session),
             letters=ids.secret,
             is_attached=is_attached,
         )
         self.sessions[participant.sid] = session
-        self._claims[participant.sid] = claims
         effects = room.join(participant)
         self.exchange.join(room, participant)
-        session.send(self._joined(session))
-        self._refresh(session, now_ms)
+        session.send(self.welcome.joined(session))
+        self._renew(session, at_ms)
         session.begin()
         self.perform(room, effects)
         for request in _early_requests(parameters):
@@ -149,15 +129,15 @@ class Host:
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
         """Who would join, if it may. Raises JoinError with the HTTP status that says why not."""
-        participant = _participant(claims, parameters, _now_ms())
+        participant = _participant(claims, parameters, now_ms())
         room = self.rooms.get(_room_of(claims))
         is_new = room is not None and participant.identity not in room.participants
         if room is not None and room.is_full and is_new and not participant.is_dependent:
             raise JoinError(503, "the room is full")
         if room is None and not self.settings.room.auto_create:
             raise JoinError(404, "requested room does not exist")
-        if room is None and len(self.rooms) >= _MAX_ROOMS:
-            raise JoinError(503, "the server has no room for another room")
+        if room is None:
+            self._check_rooms()
         return participant
 
     def resume(self, claims: Claims, parameters: JoinParameters) -> Session | None:
@@ -169,18 +149,11 @@ class Host:
             return None
         if parameters.participant_sid not in ("", participant.sid):
             return None
-        response = SignalResponse()
-        response.reconnect.client_configuration.CopyFrom(ClientConfiguration())
-        response.reconnect.last_message_seq = self.exchange.last_sequence(participant)
-        response.reconnect.server_info.CopyFrom(self._server_info())
-        session.resume(response)
-        update = SignalResponse()
-        update.update.participants.extend([*room.visible_to(participant), participant.info()])
-        session.send(update)
-        about = SignalResponse()
-        about.room_update.room.CopyFrom(room.info())
-        session.send(about)
-        self._refresh(session, _now_ms())
+        first, *others = self.welcome.reconnected(session, self.exchange.last_sequence(participant))
+        session.resume(first)
+        for message in others:
+            session.send(message)
+        self._renew(session, now_ms())
         session.negotiate()
         return session
 
@@ -189,7 +162,7 @@ class Host:
         if session.is_over:
             return
         try:
-            effects = session.handle(request, _now_ms())
+            effects = session.handle(request, now_ms())
         except (ProtocolError, ParametersError, LimitError) as error:
             logger.warning("a client of room %s is asked to reconnect: %s", session.room.sid, error)
             self._restart(session, DisconnectReason.STATE_MISMATCH)
@@ -200,15 +173,14 @@ class Host:
 
     def leave(self, session: Session, reason: DisconnectReason = DisconnectReason.CLIENT_INITIATED) -> None:
         """A client goes."""
-        self._leave(session, reason)
+        self.perform(session.room, session.room.leave(session.participant, reason, now_ms()))
 
     def detach(self, session: Session) -> None:
         """A client's socket is gone. Whoever was connected may come back; others have left."""
         session.detach()
         participant = session.participant
-        is_lost = participant.sid in self._lost_at_ms
-        if session.is_over or is_lost or participant.state != ParticipantInfo.State.ACTIVE:
-            self._leave(session, DisconnectReason.SIGNAL_CLOSE)
+        if session.is_over or session.lost_at_ms is not None or participant.state != ParticipantInfo.State.ACTIVE:
+            self.leave(session, DisconnectReason.SIGNAL_CLOSE)
 
     ##### Rooms
 
@@ -224,13 +196,12 @@ class Host:
         """
         room = self.rooms.get(name)
         if room is None:
-            if len(self.rooms) >= _MAX_ROOMS:
-                raise JoinError(503, "the server has no room for another room")
+            self._check_rooms()
             usual, wish = self.settings.room, configuration or RoomConfiguration()
             room = self.rooms[name] = Room(
                 name,
                 ids.room_sid(ids.secret),
-                _now_ms(),
+                now_ms(),
                 empty_timeout=wish.empty_timeout or usual.empty_timeout_s,
                 departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
                 max_participants=wish.max_participants or usual.max_participants,
@@ -238,18 +209,15 @@ class Host:
             )
         return room
 
+    def _check_rooms(self) -> None:
+        if len(self.rooms) >= _MAX_ROOMS:
+            raise JoinError(503, "the server has no room for another room")
+
     def close_room(self, room: Room, reason: DisconnectReason) -> None:
         """Send everybody away and forget the room."""
-        self.perform(room, room.close(reason, _now_ms()))
+        self.perform(room, room.close(reason, now_ms()))
         self.rooms.pop(room.name, None)
         self.exchange.close(room)
-
-    def refresh(self, participant: Participant) -> None:
-        """Give a client a token that says what it now is and may do."""
-        self.exchange.update(participant)
-        session = self.sessions.get(participant.sid)
-        if session is not None:
-            self._refresh(session, _now_ms())
 
     def perform(self, room: Room, effects: Iterable[Effect]) -> None:
         """Carry out what a room asks for, in order, then negotiate where something has changed."""
@@ -277,6 +245,11 @@ class Host:
                     if session is not None:
                         session.adjust(subscription)
                     changed[subscription.track.sid] = subscription.track
+                case Changed(participant):
+                    self.exchange.update(participant)
+                    session = self.sessions.get(participant.sid)
+                    if session is not None:
+                        self._renew(session, now_ms())
                 case Removed(participant, reason):
                     self._forget(participant, reason)
                 case Happened():
@@ -284,9 +257,8 @@ class Host:
                         listener(room, effect)
         for session in touched.values():
             session.negotiate()
-        now_ms = _now_ms()
         for track in changed.values():
-            for effect in dynacast.update(track, now_ms):
+            for effect in dynacast.update(track, now_ms()):
                 self._tell(effect)
 
     def _tell(self, effect: Tell) -> None:
@@ -297,17 +269,14 @@ class Host:
     def _forget(self, participant: Participant, reason: int) -> None:
         self.exchange.leave(participant)
         session = self.sessions.pop(participant.sid, None)
-        self._claims.pop(participant.sid, None)
-        self._token_at_ms.pop(participant.sid, None)
-        self._lost_at_ms.pop(participant.sid, None)
-        self._ways.pop(participant.sid, None)
         if session is None:
             return
         logger.info("participant %s left room %s (%s)", participant.sid, session.room.sid, _reason(reason))
         session.is_over = True
         session.wake()
+        for transport in session.transports:
+            self._by_transport.pop(transport.id, None)
         session.close()
-        self._by_transport = {key: one for key, one in self._by_transport.items() if one is not session}
 
     ##### The forwarder
 
@@ -319,9 +288,7 @@ class Host:
     def _connect(self, session: Session) -> None:
         """Let data flow by the connections that are there by now."""
         publisher, primary = session.publisher, session.primary
-        ways = (publisher.is_begun, primary.is_begun)
-        if self._ways.get(session.participant.sid) != ways and not session.is_over:
-            self._ways[session.participant.sid] = ways
+        if not session.is_over:
             self.exchange.connect(
                 session.participant,
                 input=publisher.transport if publisher.is_begun else None,
@@ -338,7 +305,7 @@ class Host:
                 case EncodingStarted(receiver, _):
                     session = self._by_transport.get(receiver.transport.id)
                     if session is not None:
-                        self.perform(session.room, session.started(receiver, _now_ms()))
+                        self.perform(session.room, session.started(receiver, now_ms()))
                 case AudioLevelChanged(receiver, level):
                     session = self._by_transport.get(receiver.transport.id)
                     track = None if session is None else session.track_of(receiver)
@@ -355,88 +322,40 @@ class Host:
         elif state in ("failed", "closed") and reason != "closed_by_owner":
             self._by_transport.pop(transport.id, None)
             # A client that leaves closes its connections too, and its goodbye may come after.
-            self._lost_at_ms.setdefault(session.participant.sid, _now_ms())
+            if session.lost_at_ms is None:
+                session.lost_at_ms = now_ms()
             if not session.is_attached:
-                self._leave(session, DisconnectReason.SIGNAL_CLOSE)
+                self.leave(session, DisconnectReason.SIGNAL_CLOSE)
 
     def _restart(self, session: Session, reason: DisconnectReason) -> None:
         """Let a client begin anew: what its session was is lost."""
-        message = SignalResponse()
-        message.leave.reason, message.leave.can_reconnect = reason, True
-        message.leave.action = LeaveRequest.Action.RECONNECT
-        session.send(message)
-        self._leave(session, reason)
-
-    def _leave(self, session: Session, reason: DisconnectReason) -> None:
-        self.perform(session.room, session.room.leave(session.participant, reason, _now_ms()))
+        session.send(begin_anew(reason))
+        self.leave(session, reason)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
-            self.check(_now_ms())
+            self.check(now_ms())
 
-    def check(self, now_ms: int) -> None:
+    def check(self, at_ms: int) -> None:
         """Do what time alone brings: rooms end, clients that never connected go, tokens are renewed."""
         for session in list(self.sessions.values()):
             participant = session.participant
-            is_late = now_ms - participant.joined_at_ms > _JOIN_PATIENCE_MS
+            is_late = at_ms - participant.joined_at_ms > _JOIN_PATIENCE_MS
             if is_late and participant.state == ParticipantInfo.State.JOINED:
-                self.perform(session.room, session.room.remove(participant, DisconnectReason.JOIN_FAILURE, now_ms))
-            elif now_ms - self._lost_at_ms.get(participant.sid, now_ms) >= _GRACE_MS:
+                self.perform(session.room, session.room.remove(participant, DisconnectReason.JOIN_FAILURE, at_ms))
+            elif session.lost_at_ms is not None and at_ms - session.lost_at_ms >= _GRACE_MS:
                 self._restart(session, DisconnectReason.CONNECTION_TIMEOUT)
-            elif now_ms - self._token_at_ms.get(participant.sid, now_ms) >= _TOKEN_INTERVAL_MS:
-                self._refresh(session, now_ms)
+            elif at_ms - session.token_at_ms >= _TOKEN_INTERVAL_MS:
+                self._renew(session, at_ms)
         for room in self.rooms.values():
-            self.perform(room, room.check(now_ms))
-        for room in [room for room in self.rooms.values() if room.is_over(now_ms)]:
+            self.perform(room, room.check(at_ms))
+        for room in [room for room in self.rooms.values() if room.is_over(at_ms)]:
             self.close_room(room, DisconnectReason.ROOM_CLOSED)
 
-    ##### What clients are told
-
-    def _joined(self, session: Session) -> SignalResponse:
-        participant, room = session.participant, session.room
-        response = SignalResponse()
-        join = response.join
-        join.room.CopyFrom(room.info())
-        join.participant.CopyFrom(participant.info())
-        join.other_participants.extend(room.visible_to(participant))
-        join.server_version, join.server_region = VERSION, self._region
-        join.subscriber_primary = not session.parameters.is_single and participant.permission.can_subscribe
-        join.ping_interval, join.ping_timeout = _PING_INTERVAL, _PING_TIMEOUT
-        join.server_info.CopyFrom(self._server_info())
-        join.client_configuration.CopyFrom(ClientConfiguration())
-        join.sif_trailer = self._trailer
-        join.enabled_publish_codecs.extend(Codec(mime=mime) for mime in _PUBLISH_CODECS)
-        join.fast_publish = participant.permission.can_publish
-        return response
-
-    def _server_info(self) -> ServerInfo:
-        return ServerInfo(
-            edition=ServerInfo.Edition.Standard,
-            version=VERSION,
-            protocol=PROTOCOL,
-            region=self._region,
-            node_id=self.node_id,
-            agent_protocol=1,
-        )
-
-    def _refresh(self, session: Session, now_ms: int) -> None:
-        """Send a token that says what the participant now is and may do."""
-        participant = session.participant
-        claims = self._claims[participant.sid]
-        if claims.video is None:
-            return
-        now = now_ms / 1000
-        current = replace(
-            claims,
-            name=participant.name,
-            metadata=participant.metadata,
-            attributes=dict(participant.attributes),
-            video=claims.video.with_permission(participant.permission),
-        )
-        token = self.keyring.issue(current, now=now, ttl=max(600, claims.expires_at - now))
-        self._token_at_ms[participant.sid] = now_ms
-        session.send(SignalResponse(refresh_token=token))
+    def _renew(self, session: Session, at_ms: int) -> None:
+        session.token_at_ms = at_ms
+        session.send(renewed(session, session.claims, self.keyring, at_ms))
 
 
 def _room_of(claims: Claims) -> str:
@@ -485,5 +404,6 @@ def _reason(number: int) -> str:
     return DisconnectReason.Name(number)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Unix time."""
     return int(time.time() * 1000)

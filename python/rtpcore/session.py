@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from rtpcore.room import Effect, Participant, Room, Subscription, Track
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.messages import SignalRequest
+    from rtpcore.wire.token import Claims
 
-__all__ = ["Session"]
+__all__ = ["Session", "begin_anew"]
 
 logger = logging.getLogger("rtpcore.session")
 
@@ -60,6 +61,9 @@ class Session:
         outbox: What is to be sent, oldest first.
         is_attached: There is a socket.
         drops_next_resume: The next socket is closed at once, since a client wants to see what it does then.
+        claims: What its token said.
+        token_at_ms: When it last got a new one (Unix time).
+        lost_at_ms: Since when a peer connection of it is gone.
         is_over: A goodbye is in `outbox`, or was sent; the socket is closed behind it.
     """
 
@@ -68,6 +72,7 @@ class Session:
         participant: Participant,
         room: Room,
         parameters: JoinParameters,
+        claims: Claims,
         *,
         expect: Callable[[], Transport],
         letters: ids.Letters,
@@ -79,6 +84,7 @@ class Session:
             participant: Joined already.
             room: Its room.
             parameters: How the client wants to be served.
+            claims: What its token said.
             expect: Makes a transport for one of its peer connections.
             letters: Randomness for the sids of tracks.
             is_attached: There is a socket, or will be; without one nothing is said.
@@ -86,6 +92,9 @@ class Session:
         self.participant = participant
         self.room = room
         self.parameters = parameters
+        self.claims = claims
+        self.token_at_ms = 0
+        self.lost_at_ms: int | None = None
         self.outbox: deque[SignalResponse] = deque()
         self.is_over = False
         self.is_attached = is_attached
@@ -108,9 +117,7 @@ class Session:
         if len(self.outbox) >= _MAX_OUTBOX:
             logger.warning("a client of room %s does not read: %d messages wait", self.room.sid, len(self.outbox))
             self.outbox.clear()
-            message = SignalResponse()
-            message.leave.reason = DisconnectReason.SIGNAL_CLOSE
-            message.leave.action = LeaveRequest.Action.RECONNECT
+            message = begin_anew(DisconnectReason.SIGNAL_CLOSE)
         self.outbox.append(message)
         if message.HasField("leave"):
             self.is_over = True
@@ -409,7 +416,9 @@ class Session:
         """The socket is gone: what waits for it is of the past, and :meth:`resume` tells how things are."""
         self.outbox.clear()
         self.is_attached = False
-        self.wake = _nobody
+        # The old socket wakes to see that it is not wanted any more, and closes.
+        wake, self.wake = self.wake, _nobody
+        wake()
 
     def _handle_sync_state(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         state = request.sync_state
@@ -434,9 +443,7 @@ class Session:
                 # No goodbye: the socket and the peer connections are simply gone.
                 return self.room.leave(self.participant, DisconnectReason.STATE_MISMATCH, now_ms)
             case "leave_request_full_reconnect" | "switch_candidate_protocol":
-                message = SignalResponse()
-                message.leave.action, message.leave.can_reconnect = LeaveRequest.Action.RECONNECT, True
-                self.send(message)
+                self.send(begin_anew(DisconnectReason.STATE_MISMATCH))
                 return self.room.leave(self.participant, DisconnectReason.STATE_MISMATCH, now_ms)
             case "speaker_update":
                 told = SignalResponse()
@@ -454,11 +461,23 @@ class Session:
 
     ##### The end
 
+    @property
+    def transports(self) -> list[Transport]:
+        """Those of its peer connections that are there."""
+        connections = dict.fromkeys((self.publisher, self.subscriber))
+        return [connection.transport for connection in connections if connection.is_begun]
+
     def close(self) -> None:
         """End the peer connections."""
         self.publisher.close()
         if self.subscriber is not self.publisher:
             self.subscriber.close()
+
+
+def begin_anew(reason: DisconnectReason) -> SignalResponse:
+    """A goodbye after which a client joins again, as somebody new."""
+    leave = LeaveRequest(reason=reason, action=LeaveRequest.Action.RECONNECT, can_reconnect=True)
+    return SignalResponse(leave=leave)
 
 
 def _nobody() -> None:

@@ -7,13 +7,13 @@ call that follows another sees what that one did.
 from __future__ import annotations
 
 import logging
-import time
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from rtpcore.errors import JoinError, LimitError, RpcFailure
+from rtpcore.host import now_ms
 from rtpcore.http.rtc import HOST, ROOT, claims_of
 from rtpcore.wire import twirp
 from rtpcore.wire.messages import (
@@ -141,8 +141,7 @@ def _get_participant(host: Host, grant: VideoGrant | None, request: RoomParticip
 def _remove_participant(host: Host, grant: VideoGrant | None, request: RoomParticipantIdentity) -> Message:
     room = _administered(host, grant, request.room)
     participant = _participant(room, request.identity)
-    now_ms = int(time.time() * 1000)
-    host.perform(room, room.remove(participant, DisconnectReason.PARTICIPANT_REMOVED, now_ms))
+    host.perform(room, room.remove(participant, DisconnectReason.PARTICIPANT_REMOVED, now_ms()))
     return RemoveParticipantResponse()
 
 
@@ -169,7 +168,6 @@ def _update_participant(host: Host, grant: VideoGrant | None, request: UpdatePar
         permission=request.permission if request.HasField("permission") else None,
     )
     host.perform(room, effects)
-    host.refresh(participant)
     return participant.info()
 
 
@@ -178,7 +176,7 @@ def _update_subscriptions(host: Host, grant: VideoGrant | None, request: UpdateS
     wish = UpdateSubscription(
         track_sids=request.track_sids, subscribe=request.subscribe, participant_tracks=request.participant_tracks
     )
-    host.perform(room, room.update_subscription(_participant(room, request.identity), wish, int(time.time() * 1000)))
+    host.perform(room, room.update_subscription(_participant(room, request.identity), wish, now_ms()))
     return UpdateSubscriptionsResponse()
 
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from aiohttp import WSMsgType, web
 
 from rtpcore.errors import JoinError, ProtocolError, TokenError
+from rtpcore.session import begin_anew
 from rtpcore.wire import join, signal
-from rtpcore.wire.messages import DisconnectReason, LeaveRequest, SignalResponse
+from rtpcore.wire.messages import DisconnectReason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -128,7 +129,7 @@ async def _rtc(request: web.Request) -> web.StreamResponse:
     if session is None:
         # Not a failure of HTTP: the client would try the same again. It is to begin anew.
         await socket.prepare(request)
-        await socket.send_bytes(_mismatch().SerializeToString())
+        await socket.send_bytes(begin_anew(DisconnectReason.STATE_MISMATCH).SerializeToString())
         await socket.close()
         return socket
     return await _Socket(host, session, socket).run(request)
@@ -185,13 +186,13 @@ class _Socket:
     async def _write(self) -> None:
         outbox = self._session.outbox
         while not self._socket.closed:
-            if self._is_current or self._session.is_over:
-                while outbox:
-                    frame = signal.encode(outbox.popleft(), as_text=self._is_text)
-                    if isinstance(frame, str):
-                        await self._socket.send_str(frame)
-                    else:
-                        await self._socket.send_bytes(frame)
+            # The session may go over to another socket while a frame is written: what waits then belongs to that one.
+            while outbox and self._is_current:
+                frame = signal.encode(outbox.popleft(), as_text=self._is_text)
+                if isinstance(frame, str):
+                    await self._socket.send_str(frame)
+                else:
+                    await self._socket.send_bytes(frame)
             if self._session.is_over or not self._is_current:
                 await self._socket.close()
                 return
@@ -202,11 +203,3 @@ class _Socket:
         while not self._socket.closed:
             await asyncio.sleep(_PING_INTERVAL)
             await self._socket.ping()
-
-
-def _mismatch() -> SignalResponse:
-    response = SignalResponse()
-    response.leave.action = LeaveRequest.Action.RECONNECT
-    response.leave.reason = DisconnectReason.STATE_MISMATCH
-    response.leave.can_reconnect = True
-    return response
