@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from livekit import api
 from livekit.api.twirp_client import TwirpError
 
-from rtpcore import Config, Listen, Media
+from rtpcore import Config, Forwarder, Listen, Media
 from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.serve import application
 from rtpcore.wire.messages import (
@@ -163,6 +163,40 @@ class TestJoining:
         await alice.until("join")
         async with client.get("/rtc/validate", params={"access_token": token("bob")}) as answer:
             assert answer.status == 503
+
+
+async def test_limits_of_the_configuration_hold() -> None:
+    text = (
+        "limit: {max_room_name_length: 8, max_metadata_size: 4, signal_message_size_limit: 2000}\n"
+        "room: {enable_remote_unmute: true, enabled_codecs: [{mime: video/VP8}, {mime: audio/opus}]}"
+    )
+    async with TestClient(TestServer(application(FORWARDER, settings(text)))) as client:
+        async with client.get("/rtc/validate", params={"access_token": token(room="räumlich")}) as answer:
+            assert (answer.status, await answer.text()) == (400, "a room name of 1 to 8 bytes is needed")
+        alice = await Socket.join(client, token(can_update_own_metadata=True))
+        joined = await alice.until("join")
+        assert [one.mime for one in joined.enabled_publish_codecs] == ["video/VP8", "audio/opus"]
+        await alice.send(update_metadata=UpdateParticipantMetadata(metadata="too long"))
+        assert (await alice.until("request_response")).message == "metadata has at most 4 bytes"
+        async with api.LiveKitAPI(str(client.make_url("/")), KEY, SECRET) as server_api:
+            with pytest.raises(TwirpError, match="metadata has at most 4 bytes"):
+                await server_api.room.update_room_metadata(
+                    api.UpdateRoomMetadataRequest(room="stage", metadata="long!")
+                )
+        await alice.send(update_metadata=UpdateParticipantMetadata(name="x" * 3000))
+        while await alice.next() is not None:
+            pass
+        assert alice.socket.close_code == 1009, "a message too big (RFC 6455 §7.4.1)"
+
+
+async def test_a_full_server_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with TestClient(TestServer(application(FORWARDER, settings("limit: {num_tracks: 2}")))) as client:
+        validate = {"access_token": token()}
+        async with client.get("/rtc/validate", params=validate) as answer:
+            assert answer.status == 200
+        monkeypatch.setattr(Forwarder, "tracks", 2)
+        async with client.get("/rtc/validate", params=validate) as answer:
+            assert (answer.status, await answer.text()) == (503, "the server carries 2 tracks, as many as it may")
 
 
 async def test_a_server_that_stops_says_so() -> None:

@@ -82,11 +82,16 @@ class Answered:
 class Connection:
     """One peer connection, from its first description to its close."""
 
-    def __init__(self, expect: Callable[[], Transport]) -> None:
-        """Make nothing yet; `expect` makes the transport with the first description."""
+    def __init__(self, expect: Callable[[], Transport], capabilities: sdp.Capabilities | None = None) -> None:
+        """Make nothing yet.
+
+        Args:
+            expect: Makes the transport with the first description.
+            capabilities: What may be negotiated; everything by default.
+        """
         self._expect = expect
         self._transport: Transport | None = None
-        self._negotiation = sdp.Negotiation()
+        self._negotiation = sdp.Negotiation(capabilities)
         self._early: list[Candidate] = []
         self._receivers: dict[str | None, Receiver] = {}
         self.copies: dict[str, Copy] = {}

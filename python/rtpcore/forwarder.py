@@ -225,6 +225,11 @@ class Forwarder:
             if self._loop is not None:
                 self._core.tap(label, False)
 
+    @property
+    def tracks(self) -> int:
+        """How many tracks come in, and copies go out, now."""
+        return len(self._receivers) + len(self._senders)
+
     def stats(self) -> Stats:
         """Totals since start: packets, bytes, one count per drop reason."""
         stats = self._core.stats()

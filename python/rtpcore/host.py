@@ -12,13 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.exchange import Exchange
-from rtpcore.livekit_config import LiveKitConfig
-from rtpcore.room import Adjust, Changed, Happened, Participant, Removed, Room, Subscribe, Tell, Unsubscribe, dynacast
+from rtpcore.livekit_config import LiveKitConfig, SessionLimits
+from rtpcore.load import Load
+from rtpcore.room import Adjust, Changed, Happened, Participant, Removed, Room, Rules, Subscribe, Tell, Unsubscribe
 from rtpcore.session import Session, begin_anew
 from rtpcore.welcome import Welcome, renewed
 from rtpcore.wire import ids
@@ -57,6 +59,7 @@ class Host:
     def __init__(self, forwarder: Forwarder, keyring: Keyring, settings: LiveKitConfig | None = None) -> None:
         """Keep rooms on ``forwarder``, which the caller opens and closes; ``keyring`` signs refreshed tokens."""
         self.settings = settings or LiveKitConfig()
+        self.rules = _rules(self.settings)
         self.forwarder = forwarder
         self.keyring = keyring
         self.rooms: dict[str, Room] = {}
@@ -64,6 +67,7 @@ class Host:
         self.on_event: list[Callable[[Room, Happened], None]] = []
         self.welcome = Welcome(region=self.settings.region)
         self.exchange = Exchange(forwarder)
+        self.load = Load(forwarder, self.settings.limit)
         self._by_transport: dict[str, Session] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -129,7 +133,7 @@ class Host:
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
         """Who would join, if it may. Raises JoinError with the HTTP status that says why not."""
-        participant = _participant(claims, parameters, now_ms())
+        participant = _participant(claims, parameters, now_ms(), self.settings.limit, self.rules)
         room = self.rooms.get(_room_of(claims))
         is_new = room is not None and participant.identity not in room.participants
         if room is not None and room.is_full and is_new and not participant.is_dependent:
@@ -138,6 +142,7 @@ class Host:
             raise JoinError(404, "requested room does not exist")
         if room is None:
             self._check_rooms()
+        self.load.check()
         return participant
 
     def resume(self, claims: Claims, parameters: JoinParameters) -> Session | None:
@@ -206,6 +211,11 @@ class Host:
                 departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
                 max_participants=wish.max_participants or usual.max_participants,
                 metadata=wish.metadata,
+                rules=replace(
+                    self.rules,
+                    sync_streams=self.rules.sync_streams or wish.sync_streams,
+                    allows_remote_unmute=self.rules.allows_remote_unmute,
+                ),
             )
         return room
 
@@ -258,8 +268,7 @@ class Host:
         for session in touched.values():
             session.negotiate()
         for track in changed.values():
-            for effect in dynacast.update(track, now_ms()):
-                self._tell(effect)
+            self.perform(room, room.ask_for(track, now_ms()))
 
     def _tell(self, effect: Tell) -> None:
         session = self.sessions.get(effect.to.sid)
@@ -335,6 +344,7 @@ class Host:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
+            self.load.measure(now_ms())
             self.check(now_ms())
 
     def check(self, at_ms: int) -> None:
@@ -362,18 +372,38 @@ def _room_of(claims: Claims) -> str:
     return "" if claims.video is None else claims.video.room
 
 
-def _participant(claims: Claims, parameters: JoinParameters, now_ms: int) -> Participant:
+def _rules(settings: LiveKitConfig) -> Rules:
+    limit = settings.limit
+    return Rules(
+        enabled_codecs=frozenset(codec.mime.lower() for codec in settings.room.enabled_codecs),
+        allows_remote_unmute=settings.room.enable_remote_unmute,
+        sync_streams=settings.room.sync_streams,
+        has_data_tracks=settings.enable_data_tracks,
+        dynacast_pause_ms=int(settings.video.dynacast_pause_delay_s * 1000),
+        regression_threshold=settings.video.codec_regression_threshold,
+        max_metadata=limit.max_metadata_size,
+        max_attributes=limit.max_attributes_size,
+        max_name=limit.max_participant_name_length,
+        max_video_subscriptions=limit.subscription_limit_video,
+        max_audio_subscriptions=limit.subscription_limit_audio,
+    )
+
+
+def _participant(
+    claims: Claims, parameters: JoinParameters, now_ms: int, limit: SessionLimits, rules: Rules
+) -> Participant:
     grant = claims.video
     if grant is None or not grant.room_join:
         raise JoinError(401, "permissions denied")
-    if not grant.room or len(grant.room) > 256:
-        raise JoinError(400, "a room name of 1 to 256 characters is needed")
+    _check_length("a room name", grant.room, limit.max_room_name_length)
     identity = claims.identity
-    if not identity or len(identity) > 256:
-        raise JoinError(400, "an identity of 1 to 256 characters is needed")
+    _check_length("an identity", identity, limit.max_participant_identity_length)
     if parameters.publish_suffix:
         identity = f"{identity}#{parameters.publish_suffix}"
     permission = grant.permission
+    reason = rules.why_too_long(parameters.metadata or "", dict(parameters.attributes), claims.name)
+    if reason:
+        raise JoinError(400, reason)
     if (parameters.metadata or parameters.attributes) and not permission.can_update_metadata:
         raise JoinError(401, "the token does not grant canUpdateOwnMetadata")
     return Participant(
@@ -390,6 +420,11 @@ def _participant(claims: Claims, parameters: JoinParameters, now_ms: int) -> Par
         auto_subscribe=parameters.auto_subscribe and not parameters.publish_suffix,
         adaptive_stream=parameters.adaptive_stream,
     )
+
+
+def _check_length(what: str, text: str, most: int) -> None:
+    if not text or 0 < most < len(text.encode()):
+        raise JoinError(400, f"{what} of 1 to {most} bytes is needed" if most else f"{what} is needed")
 
 
 def _early_requests(parameters: JoinParameters) -> list[SignalRequest]:

@@ -147,7 +147,13 @@ def application(config: Config, settings: LiveKitConfig | None = None) -> web.Ap
             hook = settings.webhook
             if hook.urls:
                 hooks = await stack.enter_async_context(
-                    webhooks.Webhooks(keyring, key=hook.api_key, urls=hook.urls, wants=hook.filter_params.lets)
+                    webhooks.Webhooks(
+                        keyring,
+                        key=hook.api_key,
+                        urls=hook.urls,
+                        wants=hook.filter_params.lets,
+                        has_full_room=settings.room.enable_full_room_in_webhooks,
+                    )
                 )
                 host.on_event.append(hooks.notify)
             app[rtc.HOST] = await stack.enter_async_context(host)

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from rtpcore import sdp
 from rtpcore.connection import Connection, Copy
 from rtpcore.errors import ProtocolError
 from rtpcore.wire import ids
@@ -46,10 +47,6 @@ logger = logging.getLogger("rtpcore.session")
 
 _MAX_OUTBOX = 2000
 """Messages that may wait for a client that does not read: some minutes of a busy room."""
-
-_MAX_METADATA = 512 * 1024
-_MAX_ATTRIBUTES = 64 * 1024
-_MAX_NAME = 256
 
 
 class Session:
@@ -101,7 +98,9 @@ class Session:
         self.drops_next_resume = False
         self.wake: Callable[[], None] = _nobody
         self._letters = letters
-        self.publisher = Connection(expect)
+        enabled = room.rules.enabled_codecs
+        capabilities = sdp.Capabilities().only(*enabled) if enabled else None
+        self.publisher = Connection(expect, capabilities)
         self.subscriber = self.publisher if parameters.is_single else Connection(expect)
         self._tracks: dict[str, Track] = {}
         self._offer_id = 0
@@ -356,8 +355,11 @@ class Session:
     def subscribe(self, subscription: Subscription, receiver: Receiver) -> None:
         """Send a copy of a track from now on."""
         track = subscription.track
+        # Firefox plays streams of several tracks badly out of step; it is left alone, as LiveKit's server does.
+        in_sync = self.room.rules.sync_streams and self.participant.client.browser.lower() != "firefox"
+        stream_id = track.stream_id(in_sync=in_sync)
         self.subscriber.copies[track.sid] = Copy(
-            track.sid, receiver, track.stream_id, subscription.layer, is_paused=subscription.settings.is_disabled
+            track.sid, receiver, stream_id, subscription.layer, is_paused=subscription.settings.is_disabled
         )
         self._is_stale = True
 
@@ -378,11 +380,11 @@ class Session:
     def _handle_update_metadata(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         update = request.update_metadata
         reasons = RequestResponse.Reason
-        size = sum(len(key.encode()) + len(value.encode()) for key, value in update.attributes.items())
+        too_long = self.room.rules.why_too_long(update.metadata, dict(update.attributes), update.name)
         if not self.participant.permission.can_update_metadata:
             reason, message = reasons.NOT_ALLOWED, "the token does not grant canUpdateOwnMetadata"
-        elif len(update.metadata.encode()) > _MAX_METADATA or size > _MAX_ATTRIBUTES or len(update.name) > _MAX_NAME:
-            reason, message = reasons.LIMIT_EXCEEDED, "metadata, attributes or name are too long"
+        elif too_long:
+            reason, message = reasons.LIMIT_EXCEEDED, too_long
         else:
             reason, message = reasons.OK, ""
         self._refuse(

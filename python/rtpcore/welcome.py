@@ -54,7 +54,7 @@ class Welcome:
         join.server_info.CopyFrom(self._server_info())
         join.client_configuration.CopyFrom(ClientConfiguration())
         join.sif_trailer = self.trailer
-        join.enabled_publish_codecs.extend(Codec(mime=mime) for mime in _PUBLISH_CODECS)
+        join.enabled_publish_codecs.extend(Codec(mime=mime) for mime in _PUBLISH_CODECS if room.rules.allows(mime))
         join.fast_publish = participant.permission.can_publish
         return response
 

@@ -27,6 +27,7 @@ from rtpcore.livekit_config import (
     WebhookFilter,
     load,
 )
+from rtpcore.livekit_config.unsupported import LATER
 
 SECRET = "0123456789abcdef0123456789abcdef"
 KEYS = f"keys: {{key: {SECRET}}}\n"
@@ -160,6 +161,7 @@ def test_every_setting_is_read() -> None:
         prometheus=Prometheus(6789, "p", "q"),
         audio=Audio(30, 50, 500, 4, True),
         video=Video(61.5, 2),
+        unsupported=LATER,
     )
 
 
@@ -306,7 +308,8 @@ def test_of_a_range_of_ports_the_first_is_used_and_the_rest_reported() -> None:
 def test_the_forwarder_is_configured_by_it() -> None:
     config = load(EVERYTHING, environ={})
     assert config.forwarder == Config(
-        listen=Listen(("0.0.0.0",), 9000, 9001, ("198.51.100.1", "2001:db8::2")), media=Media(ice_lite=False)
+        listen=Listen(("0.0.0.0",), 9000, 9001, ("198.51.100.1", "2001:db8::2")),
+        media=Media(ice_lite=False, speaker_interval_ms=500, speaker_softest_dbov=30, speaker_least_percent=50),
     )
     assert load(KEYS + "rtc: {tcp_port: 0}", environ={}).forwarder.listen.tcp_port is None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from rtpcore.room import Participant, Removed, Room, Subscribe, Tell, Unsubscribe
+from rtpcore.room import Happened, Participant, Removed, Room, Rules, Subscribe, Tell, Unsubscribe
 from rtpcore.room.room import Room as _Room
 from rtpcore.wire.messages import (
     AddTrackRequest,
@@ -15,6 +15,7 @@ from rtpcore.wire.messages import (
     ParticipantInfo,
     ParticipantPermission,
     RequestResponse,
+    SimulcastCodec,
     SubscriptionPermission,
     TrackPermission,
     TrackSource,
@@ -198,6 +199,30 @@ def test_speakers_are_told_to_those_who_hear_them() -> None:
     assert "speakers_changed" in told(room.join(late), late)
     assert "speakers_changed" in told(room.mute(track, is_muted=True), bob)
     assert room.hear(track, 0.5) == [], "what is muted does not speak"
+
+
+def test_one_who_may_get_so_many_tracks_gets_the_next_when_one_ends() -> None:
+    room, (alice, bob) = room_of("alice", "bob")
+    room.rules = Rules(max_video_subscriptions=1)
+    for sid in ("TR_1", "TR_2"):
+        room.add_track(alice, camera(sid), sid)
+        effects = room.publish(alice.pending[0], 0)
+    assert not any(isinstance(e, Subscribe) for e in effects)
+    effects = room.update_subscription(bob, UpdateSubscription(track_sids=["TR_1"], subscribe=False), 0)
+    assert [type(e) for e in effects] == [Unsubscribe, Subscribe, Tell], "the second's publisher hears of its viewer"
+    room.update_subscription(bob, UpdateSubscription(track_sids=["TR_1"], subscribe=True), 0)
+    assert [type(e) for e in room.unpublish(alice.tracks["TR_2"]) if not isinstance(e, Tell | Happened)] == [
+        Unsubscribe,
+        Subscribe,
+    ]
+
+
+def test_a_codec_that_may_not_be_published_is_replaced() -> None:
+    room, (alice,) = room_of("alice")
+    room.rules = Rules(enabled_codecs=frozenset({"video/vp8", "audio/opus"}))
+    wish = [SimulcastCodec(codec="av1", cid="cam"), SimulcastCodec(codec="vp8", cid="")]
+    room.add_track(alice, camera(simulcast_codecs=wish), "TR_1")
+    assert [codec.mime_type for codec in alice.pending[0].info.codecs] == ["video/vp8"]
 
 
 def test_the_sound_of_a_screen_is_no_speaker() -> None:

@@ -96,6 +96,7 @@ def _create_room(host: Host, grant: VideoGrant | None, request: CreateRoomReques
     _check(grant is not None and grant.room_create)
     if not request.name:
         raise TwirpError("invalid_argument", "name is required")
+    _check_size(host.rules.why_too_long(request.metadata))
     try:
         room = host.ensure_room(request.name)
     except JoinError as error:
@@ -122,6 +123,7 @@ def _delete_room(host: Host, grant: VideoGrant | None, request: DeleteRoomReques
 
 def _update_room_metadata(host: Host, grant: VideoGrant | None, request: UpdateRoomMetadataRequest) -> RoomInfo:
     room = _administered(host, grant, request.room)
+    _check_size(room.rules.why_too_long(request.metadata))
     host.perform(room, room.update_room(request.metadata))
     return room.info()
 
@@ -150,7 +152,7 @@ def _mute(host: Host, grant: VideoGrant | None, request: MuteRoomTrackRequest) -
     track = _participant(room, request.identity).find(request.track_sid)
     if track is None:
         raise TwirpError("not_found", "track does not exist")
-    if not request.muted and track.info.muted:
+    if not request.muted and track.info.muted and not room.rules.allows_remote_unmute:
         raise TwirpError("failed_precondition", "remote unmute not enabled")
     if request.muted != track.info.muted:
         host.perform(room, room.mute(track, is_muted=request.muted, by_server=True))
@@ -160,6 +162,7 @@ def _mute(host: Host, grant: VideoGrant | None, request: MuteRoomTrackRequest) -
 def _update_participant(host: Host, grant: VideoGrant | None, request: UpdateParticipantRequest) -> ParticipantInfo:
     room = _administered(host, grant, request.room)
     participant = _participant(room, request.identity)
+    _check_size(room.rules.why_too_long(request.metadata, dict(request.attributes), request.name))
     effects = room.update_participant(
         participant,
         name=request.name,
@@ -222,6 +225,11 @@ def _only_in_the_cloud(host: Host, grant: VideoGrant | None, request: Message) -
 
 
 ##### Who may, and what there is
+
+
+def _check_size(reason: str) -> None:
+    if reason:
+        raise TwirpError("invalid_argument", reason)
 
 
 def _check(may: bool) -> None:

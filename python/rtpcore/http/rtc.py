@@ -45,7 +45,6 @@ HOST: web.AppKey[Host] = web.AppKey("rtpcore.host")
 ROOT = "/{slash:/?}"
 """Clients join a URL that ends in a slash and a path that begins with one."""
 
-_MAX_MESSAGE = 2 * 1024 * 1024
 _PING_INTERVAL = 10.0
 """Seconds between websocket pings: proxies close what is silent for a minute, some for less."""
 _CLOSE_PATIENCE = 5.0
@@ -113,10 +112,11 @@ async def _validate(request: web.Request) -> web.Response:
 
 
 async def _rtc(request: web.Request) -> web.StreamResponse:
-    socket = web.WebSocketResponse(max_msg_size=_MAX_MESSAGE, timeout=_CLOSE_PATIENCE)
+    host = request.app[HOST]
+    longest = host.settings.limit.signal_message_size_limit
+    socket = web.WebSocketResponse(max_msg_size=longest, timeout=_CLOSE_PATIENCE)
     if not socket.can_prepare(request).ok:
         return web.Response(status=404)
-    host = request.app[HOST]
     try:
         claims, parameters = claims_of(request), _parameters(request)
         session = host.resume(claims, parameters) if parameters.reconnect else host.join(claims, parameters)

@@ -52,7 +52,15 @@ class _Waiting:
 class Webhooks:
     """Tells URLs of events; knows nothing of what they mean."""
 
-    def __init__(self, keyring: Keyring, *, key: str, urls: Iterable[str], wants: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        *,
+        key: str,
+        urls: Iterable[str],
+        wants: Callable[[str], bool],
+        has_full_room: bool = False,
+    ) -> None:
         """Be ready to tell.
 
         Args:
@@ -60,11 +68,13 @@ class Webhooks:
             key: By which API key, so that a receiver knows by its secret who posts.
             urls: Whom.
             wants: Of which events, by name.
+            has_full_room: Tell all of the room with every track, not only its name.
         """
         self._keyring = keyring
         self._key = key
         self._urls = tuple(urls)
         self._wants = wants
+        self._has_full_room = has_full_room
         self._queues: dict[tuple[str, str], deque[_Waiting]] = {}
         self._dropped: dict[tuple[str, str], int] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -95,7 +105,7 @@ class Webhooks:
             return
         event = WebhookEvent(event=happened.name, id=ids.event_id(ids.secret), created_at=int(time.time()))
         about_track = happened.name.startswith("track_")
-        if about_track:
+        if about_track and not self._has_full_room:
             # Rooms change with every track: their name says enough.
             event.room.sid, event.room.name = room.sid, room.name
         else:

@@ -13,7 +13,7 @@ from rtpcore.config import environment
 from rtpcore.errors import ConfigError
 from rtpcore.livekit_config.reading import Reader, Tree, put, read_yaml, scalars
 from rtpcore.livekit_config.sections import LiveKitConfig, TurnServer
-from rtpcore.livekit_config.unsupported import UNSUPPORTED
+from rtpcore.livekit_config.unsupported import LATER, UNSUPPORTED
 
 DEV_KEYS: Mapping[str, str] = {"devkey": "secret"}
 """What ``--dev`` signs with where no keys are given; LiveKit's tools use the same pair. Everybody knows it."""
@@ -58,6 +58,7 @@ def load(
     reader = Reader(LiveKitConfig, UNSUPPORTED, is_strict)
     _complete(tree, environ, reader)
     config = reader.build(LiveKitConfig, tree)
+    reader.unsupported += [name for name in LATER if _is_given(tree, name)]
     if config.rtc.port_range_end > config.rtc.port_range_start and not config.rtc.udp_ports[0]:
         reader.unsupported.append("rtc.port_range_end")
     if config.rtc.udp_ports[0] != config.rtc.udp_ports[1]:
@@ -65,6 +66,13 @@ def load(
     servers = tuple(_with_secret(server, environ, index) for index, server in enumerate(config.rtc.turn_servers))
     unsupported = tuple(dict.fromkeys([*reader.unsupported, *reader.unknown]))
     return replace(config, rtc=replace(config.rtc, turn_servers=servers), unsupported=unsupported)
+
+
+def _is_given(tree: Tree, name: str) -> bool:
+    place: Any = tree
+    for part in name.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place is not None
 
 
 def _modernise(tree: Tree) -> None:

@@ -451,5 +451,10 @@ class LiveKitConfig:
         addresses = tuple(families[:1]) if self.development and families else ("0.0.0.0",)
         return Config(
             listen=Listen(addresses, self.rtc.udp_port, self.rtc.tcp_port or None, self.rtc.node_ip),
-            media=Media() if self.rtc.use_ice_lite is None else Media(ice_lite=self.rtc.use_ice_lite),
+            media=Media(
+                ice_lite=Media().ice_lite if self.rtc.use_ice_lite is None else self.rtc.use_ice_lite,
+                speaker_interval_ms=self.audio.update_interval_ms,
+                speaker_softest_dbov=self.audio.active_level,
+                speaker_least_percent=self.audio.min_percentile,
+            ),
         )

@@ -3,6 +3,7 @@
 from rtpcore.room.effects import Adjust, Changed, Effect, Happened, Removed, Subscribe, Tell, Unsubscribe
 from rtpcore.room.participant import Participant
 from rtpcore.room.room import Room
+from rtpcore.room.rules import Rules
 from rtpcore.room.track import Subscription, Track, TrackSettings
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Participant",
     "Removed",
     "Room",
+    "Rules",
     "Subscribe",
     "Subscription",
     "Tell",

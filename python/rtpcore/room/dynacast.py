@@ -19,9 +19,6 @@ __all__ = ["update", "wanted"]
 NOTHING = -1
 """No quality at all: nobody watches."""
 
-_PATIENCE_MS = 5000
-"""How long what nobody wants is still sent, as long as LiveKit's server waits."""
-
 _FIRST_MS = 10_000
 """How long after its publication everything of a track is sent: its viewers are still arriving."""
 
@@ -35,12 +32,13 @@ def wanted(track: Track) -> int:
     return best
 
 
-def update(track: Track, now_ms: int) -> list[Tell]:
+def update(track: Track, now_ms: int, pause_ms: int = 5000) -> list[Tell]:
     """Tell the publisher of a change that is due; call after changes, and every second or so.
 
     Args:
         track: A published track; audio is always sent.
         now_ms: Unix time.
+        pause_ms: How long what nobody wants is still sent.
     """
     if track.info.type != TrackType.VIDEO or track.info.muted:
         return []
@@ -50,7 +48,7 @@ def update(track: Track, now_ms: int) -> list[Tell]:
         if best == track.asked_quality:
             return []
     elif track.lower_at_ms is None:
-        track.lower_at_ms = max(now_ms + _PATIENCE_MS, track.published_at_ms + _FIRST_MS)
+        track.lower_at_ms = max(now_ms + pause_ms, track.published_at_ms + _FIRST_MS)
         return []
     elif now_ms < track.lower_at_ms:
         return []

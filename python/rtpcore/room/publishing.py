@@ -11,6 +11,8 @@ from rtpcore.wire.messages import RequestResponse, SignalResponse, TrackType
 
 if TYPE_CHECKING:
     from rtpcore.room.participant import Participant
+    from rtpcore.room.room import Room
+    from rtpcore.room.rules import Rules
     from rtpcore.wire.messages import AddTrackRequest
 
 __all__ = ["add", "end", "refuse"]
@@ -19,7 +21,7 @@ _MAX_PENDING = 20
 """Tracks that one client may announce before media come for them, as many as LiveKit's server takes."""
 
 
-def add(participant: Participant, request: AddTrackRequest, sid: str) -> list[Effect]:
+def add(participant: Participant, request: AddTrackRequest, sid: str, rules: Rules) -> list[Effect]:
     """Take a track, or say why not."""
     reasons = RequestResponse.Reason
     if not participant.may_publish(request.source):
@@ -29,10 +31,10 @@ def add(participant: Participant, request: AddTrackRequest, sid: str) -> list[Ef
     if len(participant.pending) >= _MAX_PENDING:
         return refuse(participant, request, reasons.LIMIT_EXCEEDED, f"{_MAX_PENDING} tracks wait for media")
     if request.sid:
-        return _add_codec(participant, request)
+        return _add_codec(participant, request, rules)
     known = next((one for one in participant.pending if one.cid == request.cid), None)
     if known is None:
-        known = Track(participant, request.cid, describe(request, sid))
+        known = Track(participant, request.cid, describe(request, sid, rules))
         participant.pending.append(known)
     return [Tell(participant, _published(request.cid, known))]
 
@@ -46,23 +48,25 @@ def refuse(
     return [Tell(participant, response)]
 
 
-def end(track: Track) -> list[Effect]:
+def end(room: Room, track: Track) -> list[Effect]:
     """Take a track from its publisher and from all who have it."""
     track.publisher.tracks.pop(track.sid, None)
     track.is_published = False
     effects: list[Effect] = []
     for subscription in list(track.subscriptions.values()):
-        effects += subscribing.end(subscription)
+        effects += subscribing.end(room, subscription)
     return effects
 
 
-def _add_codec(participant: Participant, request: AddTrackRequest) -> list[Effect]:
+def _add_codec(participant: Participant, request: AddTrackRequest, rules: Rules) -> list[Effect]:
     """Another codec of a track that is there (backup codec)."""
     track = participant.find(request.sid)
     if track is None:
         return refuse(participant, request, RequestResponse.Reason.NOT_FOUND, "no such track")
     known = {codec.mime_type for codec in track.info.codecs}
-    track.info.codecs.extend(codec for codec in describe(request, track.sid).codecs if codec.mime_type not in known)
+    track.info.codecs.extend(
+        codec for codec in describe(request, track.sid, rules).codecs if codec.mime_type not in known
+    )
     return [Tell(participant, _published(request.cid, track))]
 
 

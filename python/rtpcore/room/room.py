@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore.room import dynacast, publishing, speakers, subscribing
 from rtpcore.room.effects import Changed, Effect, Happened, Removed, Tell
+from rtpcore.room.rules import Rules
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
 from rtpcore.wire.messages import Room as RoomInfo
 
@@ -42,6 +43,7 @@ class Room:
         empty_timeout: Seconds that it waits for its first participant.
         departure_timeout: Seconds that it outlives its last one.
         max_participants: Dependent ones not counted; 0 for any number.
+        rules: What its participants may do.
         emptied_at_ms: Since when nobody counts who is there; None while somebody does.
     """
 
@@ -52,6 +54,7 @@ class Room:
     departure_timeout: int = 20
     max_participants: int = 0
     metadata: str = ""
+    rules: Rules = field(default_factory=Rules)
     participants: dict[str, Participant] = field(default_factory=dict)
     was_joined: bool = False
     emptied_at_ms: int | None = None
@@ -111,7 +114,7 @@ class Room:
         self.participants[participant.identity] = participant
         effects += self.announce(participant)
         for track in [track for other in self.others(participant) for track in other.tracks.values()]:
-            effects += subscribing.offer(track, participant)
+            effects += subscribing.offer(self, track, participant)
         return effects
 
     def activate(self, participant: Participant) -> list[Effect]:
@@ -128,9 +131,9 @@ class Room:
         was_active = participant.state == ParticipantInfo.State.ACTIVE
         effects: list[Effect] = []
         for subscription in list(participant.subscriptions.values()):
-            effects += subscribing.end(subscription)
+            effects += subscribing.end(self, subscription)
         for track in list(participant.tracks.values()):
-            effects += publishing.end(track)
+            effects += publishing.end(self, track)
         participant.pending.clear()
         participant.state = ParticipantInfo.State.DISCONNECTED
         participant.disconnect_reason = reason
@@ -203,7 +206,7 @@ class Room:
 
     def add_track(self, participant: Participant, request: AddTrackRequest, sid: str) -> list[Effect]:
         """A client announces a track (AddTrack); `sid` is a fresh one."""
-        return publishing.add(participant, request, sid)
+        return publishing.add(participant, request, sid, self.rules)
 
     def publish(self, track: Track, now_ms: int) -> list[Effect]:
         """The first packet of an announced track came."""
@@ -215,7 +218,7 @@ class Room:
         track.is_published, track.published_at_ms = True, now_ms
         effects = [*self.announce(participant), Happened("track_published", participant, track)]
         for other in self.others(participant):
-            effects += subscribing.offer(track, other)
+            effects += subscribing.offer(self, track, other)
         return effects
 
     def unpublish(self, track: Track) -> list[Effect]:
@@ -228,7 +231,7 @@ class Room:
         quiet = speakers.heard(track, 0.0)
         return [
             *quiet,
-            *publishing.end(track),
+            *publishing.end(self, track),
             *self.announce(participant),
             Happened("track_unpublished", participant, track),
         ]
@@ -263,8 +266,12 @@ class Room:
         for participant in self.participants.values():
             effects += subscribing.expire(participant, now_ms)
             for track in participant.tracks.values():
-                effects += dynacast.update(track, now_ms)
+                effects += self.ask_for(track, now_ms)
         return effects
+
+    def ask_for(self, track: Track, now_ms: int) -> list[Effect]:
+        """Ask a track's publisher for the qualities that somebody wants, where that has changed."""
+        return [*dynacast.update(track, now_ms, self.rules.dynacast_pause_ms)]
 
     ##### Subscriptions
 

@@ -26,12 +26,12 @@ _PATIENCE_MS = 60_000
 _NOT_ASKED = -1
 
 
-def offer(track: Track, subscriber: Participant) -> list[Effect]:
+def offer(room: Room, track: Track, subscriber: Participant) -> list[Effect]:
     """A track is there that `subscriber` may want."""
     asked_at_ms = subscriber.wishes.pop(track.sid, _NOT_ASKED)
     if asked_at_ms is None or (asked_at_ms == _NOT_ASKED and not subscriber.auto_subscribe):
         return []
-    return _begin(track, subscriber)
+    return _begin(room, track, subscriber)
 
 
 def wish(room: Room, subscriber: Participant, sid: str, *, is_wanted: bool, now_ms: int) -> list[Effect]:
@@ -39,7 +39,7 @@ def wish(room: Room, subscriber: Participant, sid: str, *, is_wanted: bool, now_
     known = subscriber.subscriptions.get(sid)
     if known is not None:
         known.is_wanted = is_wanted
-        return _settle(known)
+        return [*_settle(room, known), *_resettle(room, known)]
     track = room.find_track(sid)
     if track is None:
         if len(subscriber.wishes) < _MAX_EARLY:
@@ -47,7 +47,7 @@ def wish(room: Room, subscriber: Participant, sid: str, *, is_wanted: bool, now_
         return []
     if track.publisher is subscriber:
         return []
-    return _begin(track, subscriber) if is_wanted else []
+    return _begin(room, track, subscriber) if is_wanted else []
 
 
 def expire(subscriber: Participant, now_ms: int) -> list[Effect]:
@@ -103,7 +103,7 @@ def permit(room: Room, publisher: Participant, request: SubscriptionPermission) 
             is_allowed = publisher.lets(subscriber, track.sid)
             if is_allowed != subscription.is_allowed:
                 subscription.is_allowed = is_allowed
-                effects += [Tell(subscriber, _permission(subscription)), *_settle(subscription)]
+                effects += [Tell(subscriber, _permission(subscription)), *_settle(room, subscription)]
     return effects
 
 
@@ -111,24 +111,24 @@ def reconsider(room: Room, subscriber: Participant) -> list[Effect]:
     """What a participant may subscribe to has changed."""
     effects: list[Effect] = []
     for subscription in list(subscriber.subscriptions.values()):
-        effects += _settle(subscription)
+        effects += _settle(room, subscription)
     for track in [track for other in room.others(subscriber) for track in other.tracks.values()]:
         if track.sid not in subscriber.subscriptions:
-            effects += offer(track, subscriber)
+            effects += offer(room, track, subscriber)
     return effects
 
 
-def end(subscription: Subscription) -> list[Effect]:
+def end(room: Room, subscription: Subscription) -> list[Effect]:
     """Forget a subscription, since one of its ends has gone."""
     subscription.track.subscriptions.pop(subscription.subscriber.sid, None)
     subscription.subscriber.subscriptions.pop(subscription.track.sid, None)
     if not subscription.is_active:
         return []
     subscription.is_active = False
-    return [Unsubscribe(subscription)]
+    return [Unsubscribe(subscription), *_resettle(room, subscription)]
 
 
-def _begin(track: Track, subscriber: Participant) -> list[Effect]:
+def _begin(room: Room, track: Track, subscriber: Participant) -> list[Effect]:
     known = track.subscriptions.get(subscriber.sid)
     if known is not None:
         return []
@@ -142,12 +142,36 @@ def _begin(track: Track, subscriber: Participant) -> list[Effect]:
     track.subscriptions[subscriber.sid] = subscription
     subscriber.subscriptions[track.sid] = subscription
     refused = [] if subscription.is_allowed else [Tell(subscriber, _permission(subscription))]
-    return [*refused, *_settle(subscription)]
+    return [*refused, *_settle(room, subscription)]
 
 
-def _settle(subscription: Subscription) -> list[Effect]:
-    """Begin or end the copy as wish and permission have it."""
-    may = subscription.subscriber.permission.can_subscribe and subscription.is_allowed
+def _resettle(room: Room, gone: Subscription) -> list[Effect]:
+    """Begin what there was no place for beside a subscription that is not active any more."""
+    if gone.is_active or not _most(room, gone.track):
+        return []
+    effects: list[Effect] = []
+    for waiting in list(gone.subscriber.subscriptions.values()):
+        if waiting is not gone and not waiting.is_active and waiting.track.kind == gone.track.kind:
+            effects += _settle(room, waiting)
+    return effects
+
+
+def _most(room: Room, track: Track) -> int:
+    rules = room.rules
+    return rules.max_audio_subscriptions if track.kind == "audio" else rules.max_video_subscriptions
+
+
+def _has_place(room: Room, subscription: Subscription) -> bool:
+    """Whether one more track of this kind is not too many."""
+    most, kind = _most(room, subscription.track), subscription.track.kind
+    active = (one for one in subscription.subscriber.subscriptions.values() if one.is_active and one.track.kind == kind)
+    return not most or subscription.is_active or sum(1 for _ in active) < most
+
+
+def _settle(room: Room, subscription: Subscription) -> list[Effect]:
+    """Begin or end the copy as wish, permission and the room's rules have it."""
+    is_allowed = subscription.subscriber.permission.can_subscribe and subscription.is_allowed
+    may = is_allowed and _has_place(room, subscription)
     should = subscription.is_wanted and may
     if should == subscription.is_active:
         return []

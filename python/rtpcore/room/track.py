@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtpcore.room.participant import Participant
+    from rtpcore.room.rules import Rules
     from rtpcore.wire.messages import AddTrackRequest
 
 __all__ = ["Subscription", "Track", "TrackSettings"]
 
 _SVC = ("video/vp9", "video/av1")
 """Codecs that clients send as one stream of several spatial layers, unless they say otherwise."""
+
+_FALLBACKS = ("video/vp8", "video/h264", "video/vp9", "video/av1", "audio/opus")
+"""What every client can send comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +144,21 @@ class Track:
         """``audio`` or ``video``."""
         return "audio" if self.info.type == TrackType.AUDIO else "video"
 
-    @property
-    def stream_id(self) -> str:
-        """The media stream under which subscribers get it; the part before ``|`` is how clients find the publisher."""
-        return f"{self.publisher.sid}|{self.sid}"
+    def stream_id(self, *, in_sync: bool = False) -> str:
+        """The media stream under which subscribers get it; the part before ``|`` is how clients find the publisher.
+
+        Args:
+            in_sync: Share it with what the publisher sends beside it: a camera with its microphone.
+        """
+        return f"{self.publisher.sid}|{self.info.stream if in_sync else self.sid}"
 
     def is_named(self, cid: str) -> bool:
         """Whether a client means this track by `cid`: its own name or that of one of its codecs."""
         return bool(cid) and (cid == self.cid or any(cid in (codec.cid, codec.sdp_cid) for codec in self.info.codecs))
 
 
-def describe(request: AddTrackRequest, sid: str) -> TrackInfo:
-    """The public face of a track that was announced."""
+def describe(request: AddTrackRequest, sid: str, rules: Rules) -> TrackInfo:
+    """The public face of a track that was announced; a codec that may not be published is replaced by one that may."""
     info = TrackInfo(
         sid=sid,
         type=request.type,
@@ -183,16 +190,27 @@ def describe(request: AddTrackRequest, sid: str) -> TrackInfo:
         info.layers.extend(layers)
         info.simulcast = len(layers) > 1
     for codec in request.simulcast_codecs:
-        mime_type = codec.codec if "/" in codec.codec else f"{_kind_of(request.type)}/{codec.codec}"
-        described = SimulcastCodecInfo(mime_type=mime_type.lower(), cid=codec.cid)
+        mime_type = _allowed(codec.codec if "/" in codec.codec else f"{_kind_of(request.type)}/{codec.codec}", rules)
+        if any(mime_type == other.mime_type for other in info.codecs):
+            continue
+        described = SimulcastCodecInfo(mime_type=mime_type, cid=codec.cid)
         described.layers.extend(codec.layers or info.layers)
-        described.video_layer_mode = codec.video_layer_mode or _mode_of(mime_type.lower())
+        described.video_layer_mode = codec.video_layer_mode or _mode_of(mime_type)
         info.codecs.append(described)
     if info.codecs and info.codecs[0].mime_type in _SVC:
         info.simulcast = info.codecs[0].video_layer_mode == VideoLayer.Mode.ONE_SPATIAL_LAYER_PER_STREAM and (
             len(info.layers) > 1
         )
     return info
+
+
+def _allowed(mime_type: str, rules: Rules) -> str:
+    """The codec, in lower case, or in its place the first of its kind that may be published."""
+    mime_type = mime_type.lower()
+    if rules.allows(mime_type):
+        return mime_type
+    kind = mime_type.partition("/")[0]
+    return next((one for one in _FALLBACKS if one.startswith(kind) and rules.allows(one)), mime_type)
 
 
 def _mode_of(mime_type: str) -> VideoLayer.Mode:
