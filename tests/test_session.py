@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire.strategies import messages
@@ -23,7 +24,7 @@ from rtpcore.parameters import (
     TrackParameters,
     TransportParameters,
 )
-from rtpcore.room import Adjust, Participant, Removed, Room, Subscribe, Tell, Unsubscribe
+from rtpcore.room import Adjust, Participant, Removed, Room, Rules, Subscribe, Tell, Unsubscribe
 from rtpcore.session import Session
 from rtpcore.wire.join import JoinParameters
 from rtpcore.wire.messages import (
@@ -33,6 +34,9 @@ from rtpcore.wire.messages import (
     ParticipantPermission,
     SessionDescription,
     SignalRequest,
+    SignalResponse,
+    SimulcastCodec,
+    SubscriptionError,
     SubscriptionPermission,
     SyncState,
     TrackInfo,
@@ -45,8 +49,9 @@ from rtpcore.wire.messages import (
 from rtpcore.wire.token import Claims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from rtpcore.copies import Copy
     from rtpcore.parameters import Kind
     from rtpcore.room import Effect
 
@@ -62,6 +67,7 @@ class FakeReceiver:
 
 
 class FakeSender:
+    def follow(self, source: object) -> None: ...
     def prefer(self, layer: object) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -121,7 +127,7 @@ class Stage:
         )
         self.sessions[participant.sid] = session
         effects = self.room.join(participant)
-        session.begin()
+        session.peer.begin()
         self.perform(effects)
         self.perform(self.room.activate(participant))
         return session
@@ -138,7 +144,7 @@ class Stage:
             return
         self.perform(effects)
         session.negotiate()
-        for receiver in session.publisher.receivers:
+        for receiver in session.peer.publisher.receivers:
             self.perform(session.started(receiver, self.now_ms))
 
     def perform(self, effects: Iterable[Effect]) -> None:
@@ -150,19 +156,21 @@ class Stage:
                         self.told(to, info)
                     self.sessions[to.sid].send(message)
                 case Subscribe(one) if one.subscriber.sid in self.sessions and one.track.publisher.sid in self.sessions:
-                    receiver = self.sessions[one.track.publisher.sid].receiver_of(one.track)
-                    assert receiver is not None, "a track without media is sent to nobody"
-                    self.sessions[one.subscriber.sid].subscribe(one, receiver)
+                    sources = self.sessions[one.track.publisher.sid].sources_of(one.track)
+                    assert sources is not None, "a track without media is sent to nobody"
+                    self.sessions[one.subscriber.sid].subscribe(one, sources)
                     touched.add(self.sessions[one.subscriber.sid])
                 case Unsubscribe(one) if one.subscriber.sid in self.sessions:
                     self.sessions[one.subscriber.sid].unsubscribe(one)
                     touched.add(self.sessions[one.subscriber.sid])
                 case Adjust(one) if one.subscriber.sid in self.sessions:
-                    self.sessions[one.subscriber.sid].adjust(one)
+                    sources = self.sessions[one.track.publisher.sid].sources_of(one.track)
+                    assert sources is not None
+                    self.perform(self.sessions[one.subscriber.sid].adjust(one, sources, self.now_ms))
                 case Removed(participant, _):
                     session = self.sessions.pop(participant.sid)
                     session.is_over = True
-                    session.close()
+                    session.peer.close()
                 case _:
                     pass
         for session in touched:
@@ -179,13 +187,13 @@ class Stage:
         for participant in self.room.participants.values():
             assert participant.sid in self.sessions
             for track in participant.tracks.values():
-                assert self.sessions[participant.sid].receiver_of(track) is not None, "no track without its media"
+                assert self.sessions[participant.sid].sources_of(track) is not None, "no track without its media"
             for sid, subscription in participant.subscriptions.items():
                 assert subscription.track.sid == sid
                 assert subscription.track.publisher.tracks.get(sid) is subscription.track, "no subscription to the past"
         for sid, session in self.sessions.items():
             assert self.room.participants[session.participant.identity].sid == sid
-            for copy in session.subscriber.copies.values():
+            for copy in session.peer.subscriber.copies.values():
                 subscription = session.participant.subscriptions[copy.sid]
                 assert subscription.is_active, "nobody gets what they may not have"
 
@@ -193,10 +201,13 @@ class Stage:
 class Client:
     """A client as it should be: it announces and offers what it publishes, and answers what it is offered."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *codecs: str) -> None:
+        """`codecs` are all that it knows, by MIME type; by default everything."""
         self.session = session
-        self._is_single = session.subscriber is session.publisher
-        self._publisher, self._subscriber = sdp.Negotiation(), sdp.Negotiation()
+        capabilities = sdp.Capabilities().only(*codecs) if codecs else None
+        self.is_single = session.peer.subscriber is session.peer.publisher
+        self._publisher, self._subscriber = sdp.Negotiation(capabilities), sdp.Negotiation(capabilities)
+        self.heard: list[SignalResponse] = []
         self._offer_id = 0
         self._senders: list[SenderParameters] = []
         self._receivers: list[TrackParameters] = []
@@ -206,7 +217,8 @@ class Client:
         )
         self._local_of_subscriber = replace(self._local, ice=IceParameters("else", "a-password-of-the-peer"))
 
-    def publish(self, kind: Kind) -> list[SignalRequest]:
+    def publish(self, kind: Kind, *codecs: str, sid: str = "") -> list[SignalRequest]:
+        """Announce a track in `codecs`, with media in the first of them; or with `sid` media in another codec of it."""
         number = next(NUMBERS)
         self._senders.append(
             SenderParameters(self._publisher.mid(kind), kind, ssrc=number + 1, stream_id="stream", track_id=str(number))
@@ -215,7 +227,8 @@ class Client:
             "audio": (TrackSource.MICROPHONE, TrackType.AUDIO),
             "video": (TrackSource.CAMERA, TrackType.VIDEO),
         }[kind]
-        add = AddTrackRequest(cid=str(number), type=type_, source=source)
+        wishes = [SimulcastCodec(codec=name, cid="" if index else str(number)) for index, name in enumerate(codecs)]
+        add = AddTrackRequest(cid=str(number), type=type_, source=source, sid=sid, simulcast_codecs=wishes)
         return [SignalRequest(add_track=add), *self.offer()]
 
     def unpublish(self) -> list[SignalRequest]:
@@ -234,6 +247,7 @@ class Client:
         said: list[SignalRequest] = []
         while self.session.outbox:
             message = self.session.outbox.popleft()
+            self.heard.append(message)
             match message.WhichOneof("message"):
                 # Those to what was said for another one have no number.
                 case "answer" if self._publisher.is_pending and message.answer.id == self._offer_id:
@@ -315,6 +329,71 @@ def test_everybody_gets_everything_in_the_end() -> None:
                 for request in other.read():
                     stage.ask(other.session, request)
         for client in clients:
-            copies = client.session.subscriber.copies.values()
+            copies = client.session.peer.subscriber.copies.values()
             assert len(copies) == 4
             assert all(copy.sender is not None for copy in copies)
+
+
+def begin(stage: Stage, clients: Sequence[Client]) -> None:
+    """Let clients with a single connection offer it, as they do when they join."""
+    for client in clients:
+        for request in client.offer() if client.is_single else []:
+            stage.ask(client.session, request)
+    talk(stage, clients)
+
+
+def talk(stage: Stage, clients: Iterable[Client]) -> None:
+    """Let everybody answer until nobody has anything to say."""
+    said = True
+    while said:
+        said = False
+        for client in clients:
+            for request in client.read():
+                stage.ask(client.session, request)
+                said = True
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+@pytest.mark.parametrize("is_small", [False, True])
+def test_who_cannot_take_a_codec_gets_the_backup(is_single: bool, is_small: bool) -> None:
+    stage = Stage(is_single=is_single)
+    stage.room.rules = Rules(regression_threshold=4 if is_small else 3)
+    ada = Client(stage.join("ada"))
+    modern, old = Client(stage.join("modern")), Client(stage.join("old"), "audio/opus", "video/VP8")
+    everybody = (ada, modern, old)
+    begin(stage, everybody)
+    for request in ada.publish("video", "av1", "vp8"):
+        stage.ask(ada.session, request)
+    talk(stage, everybody)
+    track = next(iter(ada.session.participant.tracks.values()))
+
+    def copy(client: Client) -> Copy:
+        return client.session.peer.subscriber.copies[track.sid]
+
+    assert copy(modern).sender is not None
+    assert copy(old).sender is None, "its codec is not sent yet"
+    asked = [one.subscribed_quality_update for one in ada.heard if one.HasField("subscribed_quality_update")]
+    wanted = {one.codec: [quality.enabled for quality in one.qualities] for one in asked[-1].subscribed_codecs}
+    assert wanted == {"av1": [True] * 3, "vp8": [True] * 3}
+
+    for request in ada.publish("video", "vp8", sid=track.sid):
+        stage.ask(ada.session, request)
+    talk(stage, everybody)
+    assert len(ada.session.participant.tracks) == 1, "it is one track"
+    assert (copy(old).mime_type, copy(old).sender is not None) == ("video/vp8", True)
+    assert copy(modern).mime_type == ("video/vp8" if is_small else "video/av1"), "in a small room all get the backup"
+    stage.check()
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+def test_who_takes_no_codec_of_a_track_is_told_once(is_single: bool) -> None:
+    stage = Stage(is_single=is_single)
+    ada, old = Client(stage.join("ada"), "audio/opus", "video/AV1"), Client(stage.join("old"), "video/VP8")
+    begin(stage, (ada, old))
+    for request in ada.publish("video", "av1"):
+        stage.ask(ada.session, request)
+    talk(stage, (ada, old))
+    errors = [one.subscription_response.err for one in old.heard if one.HasField("subscription_response")]
+    assert errors == [SubscriptionError.SE_CODEC_UNSUPPORTED]
+    assert not old.session.peer.subscriber.copies
+    stage.check()

@@ -7,61 +7,21 @@ with two).
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rtpcore import sdp
 from rtpcore.errors import ParametersError
-from rtpcore.parameters import Candidate, Codec, Kind, SenderParameters, TrackParameters
+from rtpcore.parameters import Candidate, SenderParameters, TrackParameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rtpcore.copies import Copy, Sources
     from rtpcore.events import Layer
-    from rtpcore.forwarder import Receiver, Sender, Transport
+    from rtpcore.forwarder import Receiver, Transport
 
-__all__ = ["Answered", "Connection", "Copy", "trickle"]
-
-
-@dataclass(eq=False, slots=True)
-class Copy:
-    """A track that this connection's peer is to get.
-
-    Attributes:
-        sid: The track's name, which is also its name in SDP.
-        receiver: Where it comes from.
-        stream_id: Its media stream in SDP.
-        layer: The most that is wanted.
-        is_paused: Nothing is wanted now.
-        mid: Its media section, once it has one.
-        sender: Its way out, once the peer agreed.
-    """
-
-    sid: str
-    receiver: Receiver
-    stream_id: str
-    layer: Layer
-    is_paused: bool = False
-    mid: str | None = None
-    ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
-    rtx_ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
-    sender: Sender | None = None
-
-    @property
-    def kind(self) -> Kind:
-        """``audio`` or ``video``."""
-        return self.receiver.track.kind
-
-    def steer(self) -> None:
-        """Pass layer and pause on to the sender, if there is one."""
-        if self.sender is None:
-            return
-        self.sender.prefer(self.layer)
-        if self.is_paused:
-            self.sender.pause()
-        else:
-            self.sender.resume()
+__all__ = ["Answered", "Connection", "trickle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +32,13 @@ class Answered:
         text: Our answer.
         begun: Tracks that the peer will send from now on.
         ended: Those that it sends no longer.
+        refused: Sids of copies that it cannot take: no codec is common.
     """
 
     text: str
-    begun: tuple[Receiver, ...]
-    ended: tuple[Receiver, ...]
+    begun: tuple[Receiver, ...] = ()
+    ended: tuple[Receiver, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class Connection:
@@ -122,12 +84,18 @@ class Connection:
         """The peer's tracks."""
         return tuple(self._receivers.values())
 
-    def answer(self, text: str, opus: Callable[[TrackParameters], Mapping[str, str]]) -> Answered:
+    def answer(
+        self,
+        text: str,
+        opus: Callable[[TrackParameters], Mapping[str, str]],
+        prefer: Callable[[TrackParameters], str | None] = lambda track: None,
+    ) -> Answered:
         """Take the peer's offer. Copies that have no section yet get one of those in which the peer can receive.
 
         Args:
             text: The offer.
             opus: What to ask of the encoder of an audio track, as parameters of opus (RFC 7587 §6.1).
+            prefer: In which codec a video track shall come, by its MIME type.
 
         Raises:
             ProtocolError: The text is not SDP.
@@ -138,22 +106,23 @@ class Connection:
         transport = self.transport
         if self._negotiation.is_restart(offer):
             transport.restart_ice()
-        chosen = self._place(offer.wanted)
+        chosen, refused = self._place(offer.wanted)
         answer = self._negotiation.answer(offer, transport.local, senders=chosen)
         for track in offer.tracks:
             if track.kind == "audio":
                 answer = sdp.tune(answer, track.mid, "opus", opus(track))
+            elif (name := prefer(track)) is not None:
+                answer = sdp.prefer(answer, track.mid, name)
         begun, ended = self._settle()
-        return Answered(str(answer), begun, ended)
+        return Answered(str(answer), begun, ended, refused)
 
     def offer(self) -> str:
         """Offer the copies as they are now. A pending offer is replaced."""
         senders = []
         for copy in self.copies.values():
-            kind = copy.receiver.track.kind
             if copy.mid is None:
-                copy.mid = self._negotiation.mid(kind)
-            senders.append(_parameters(copy, self._negotiation.codecs_for(copy.receiver.track.codecs)))
+                copy.mid = self._negotiation.mid(copy.kind)
+            senders.append(copy.propose(self._negotiation.codecs_for(copy.sources.codecs)))
         return str(self._negotiation.offer(self.transport.local, senders=senders))
 
     def apply(self, text: str) -> tuple[str, ...]:
@@ -165,8 +134,7 @@ class Connection:
         """
         self._negotiation.apply(sdp.parse(text))
         self._settle()
-        refused = tuple(copy.sid for copy in self.copies.values() if copy.mid is not None and copy.sender is None)
-        return refused
+        return tuple(copy.sid for copy in self.copies.values() if copy.mid is not None and copy.parameters is None)
 
     def add_candidate(self, text: str) -> None:
         """Take a candidate of the peer, before or after its description. Raises ProtocolError."""
@@ -193,9 +161,18 @@ class Connection:
     def drop(self, sid: str) -> Copy | None:
         """Send a copy no longer; its section is free with the next description."""
         copy = self.copies.pop(sid, None)
-        if copy is not None and copy.sender is not None:
-            copy.sender.close()
+        if copy is not None:
+            copy.disconnect()
         return copy
+
+    def adjust(self, sid: str, sources: Sources, layer: Layer, *, is_paused: bool) -> None:
+        """Send a copy from other sources, in another layer, or not for now."""
+        copy = self.copies.get(sid)
+        if copy is not None:
+            copy.sources, copy.layer, copy.is_paused = sources, layer, is_paused
+            copy.steer()
+            if copy.parameters is not None:
+                copy.connect(self.transport)
 
     def unplaced(self) -> dict[str, int]:
         """By kind, how many copies have no media section."""
@@ -214,26 +191,30 @@ class Connection:
         if self._transport is not None:
             self._transport.close()
 
-    def _place(self, wanted: tuple[TrackParameters, ...]) -> list[SenderParameters]:
-        """Keep copies in their sections, give free ones to those without; a section that is gone frees its copy."""
+    def _place(self, wanted: tuple[TrackParameters, ...]) -> tuple[list[SenderParameters], tuple[str, ...]]:
+        """Keep copies in their sections, give free ones to those without; a section that is gone frees its copy.
+
+        Returns:
+            What to send, and the sids of copies that none of the free sections can take.
+        """
         sections = {section.mid: section for section in wanted}
-        chosen = []
+        chosen, refused = [], []
         for copy in self.copies.values():
             if copy.mid is not None and copy.mid not in sections:
-                copy.mid = None
-                if copy.sender is not None:
-                    copy.sender.close()
-                    copy.sender = None
+                copy.disconnect()
         taken = {copy.mid for copy in self.copies.values()}
         for copy in self.copies.values():
-            free = (s for s in sections.values() if s.mid not in taken and s.kind == copy.kind and _common(copy, s))
-            section = sections[copy.mid] if copy.mid is not None else next(free, None)
+            free = [one for one in sections.values() if one.mid not in taken and one.kind == copy.kind]
+            fitting = next((one for one in free if copy.common(one.codecs)), None)
+            section = sections[copy.mid] if copy.mid is not None else fitting
             if section is None:
+                if free:
+                    refused.append(copy.sid)
                 continue
             copy.mid = section.mid
             taken.add(section.mid)
-            chosen.append(_parameters(copy, _common(copy, section)))
-        return chosen
+            chosen.append(copy.propose(copy.common(section.codecs)))
+        return chosen, tuple(refused)
 
     def _settle(self) -> tuple[tuple[Receiver, ...], tuple[Receiver, ...]]:
         """Make the transport do what was agreed; give the tracks that began and ended."""
@@ -259,9 +240,10 @@ class Connection:
         by_mid = {copy.mid: copy for copy in self.copies.values() if copy.mid is not None}
         for parameters in agreed.senders:
             copy = by_mid.get(parameters.mid or "")
-            if copy is not None and copy.sender is None:
-                copy.sender = transport.add_sender(copy.receiver, parameters)
-                copy.steer()
+            if copy is not None:
+                if copy.parameters is None:
+                    copy.parameters = parameters
+                copy.connect(transport)
         return tuple(begun), tuple(ended)
 
 
@@ -296,26 +278,6 @@ def trickle(negotiation: sdp.Negotiation, transport: Transport, text: str) -> sd
 
 _MAX_EARLY = 64
 """Candidates that may come before their description."""
-
-
-def _parameters(copy: Copy, codecs: tuple[Codec, ...]) -> SenderParameters:
-    has_rtx = any(codec.rtx is not None for codec in codecs)
-    return SenderParameters(
-        mid=copy.mid,
-        kind=copy.kind,
-        codecs=codecs,
-        ssrc=copy.ssrc,
-        rtx_ssrc=copy.rtx_ssrc if has_rtx else None,
-        stream_id=copy.stream_id,
-        track_id=copy.sid,
-        cname=copy.stream_id,
-    )
-
-
-def _common(copy: Copy, section: TrackParameters) -> tuple[Codec, ...]:
-    """The section's codecs that the track may come in."""
-    ours = copy.receiver.track.codecs
-    return tuple(codec for codec in section.codecs if any(sdp.is_same_format(codec, other) for other in ours))
 
 
 def _is_other(now: TrackParameters, before: TrackParameters) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from rtpcore.copies import Sources
     from rtpcore.forwarder import Forwarder, Transport
     from rtpcore.room import Effect, Track
     from rtpcore.wire.join import JoinParameters
@@ -123,7 +124,7 @@ class Host:
         self.exchange.join(room, participant)
         session.send(self.welcome.joined(session))
         self._renew(session, at_ms)
-        session.begin()
+        session.peer.begin()
         self.perform(room, effects)
         for request in _early_requests(parameters):
             self.handle(session, request)
@@ -239,10 +240,9 @@ class Host:
                     self._tell(effect)
                 case Subscribe(subscription):
                     session = self.sessions.get(subscription.subscriber.sid)
-                    source = self.sessions.get(subscription.track.publisher.sid)
-                    receiver = None if source is None else source.receiver_of(subscription.track)
-                    if session is not None and receiver is not None:
-                        session.subscribe(subscription, receiver)
+                    sources = self._sources_of(subscription.track)
+                    if session is not None and sources is not None:
+                        session.subscribe(subscription, sources)
                         changed[subscription.track.sid] = subscription.track
                         touched[session.participant.sid] = session
                 case Unsubscribe(subscription):
@@ -252,8 +252,9 @@ class Host:
                         touched[session.participant.sid] = session
                 case Adjust(subscription):
                     session = self.sessions.get(subscription.subscriber.sid)
-                    if session is not None:
-                        session.adjust(subscription)
+                    sources = self._sources_of(subscription.track)
+                    if session is not None and sources is not None:
+                        self.perform(room, session.adjust(subscription, sources, now_ms()))
                     changed[subscription.track.sid] = subscription.track
                 case Changed(participant):
                     self.exchange.update(participant)
@@ -270,6 +271,10 @@ class Host:
         for track in changed.values():
             self.perform(room, room.ask_for(track, now_ms()))
 
+    def _sources_of(self, track: Track) -> Sources | None:
+        session = self.sessions.get(track.publisher.sid)
+        return None if session is None else session.sources_of(track)
+
     def _tell(self, effect: Tell) -> None:
         session = self.sessions.get(effect.to.sid)
         if session is not None:
@@ -283,9 +288,9 @@ class Host:
         logger.info("participant %s left room %s (%s)", participant.sid, session.room.sid, _reason(reason))
         session.is_over = True
         session.wake()
-        for transport in session.transports:
+        for transport in session.peer.transports:
             self._by_transport.pop(transport.id, None)
-        session.close()
+        session.peer.close()
 
     ##### The forwarder
 
@@ -296,7 +301,7 @@ class Host:
 
     def _connect(self, session: Session) -> None:
         """Let data flow by the connections that are there by now."""
-        publisher, primary = session.publisher, session.primary
+        publisher, primary = session.peer.publisher, session.peer.primary
         if not session.is_over:
             self.exchange.connect(
                 session.participant,
@@ -325,7 +330,7 @@ class Host:
 
     def _changed(self, session: Session, transport: Transport, state: str, reason: str) -> None:
         logger.info("transport %s of participant %s is %s (%s)", transport.id, session.participant.sid, state, reason)
-        if state == "connected" and session.primary.is_carried_by(transport):
+        if state == "connected" and session.peer.primary.is_carried_by(transport):
             self.perform(session.room, session.room.activate(session.participant))
             self.exchange.activate(session.participant)
         elif state in ("failed", "closed") and reason != "closed_by_owner":

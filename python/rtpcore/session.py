@@ -6,24 +6,21 @@ concerns others comes back as effects. The client's socket may break and come ba
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
 from rtpcore import sdp
-from rtpcore.connection import Connection, Copy
+from rtpcore.copies import Sources
 from rtpcore.errors import ProtocolError
+from rtpcore.peer import Peer
 from rtpcore.wire import ids
 from rtpcore.wire.messages import (
     AddTrackRequest,
-    AudioTrackFeature,
     DisconnectReason,
     LeaveRequest,
     RequestResponse,
-    SessionDescription,
     SignalResponse,
-    SignalTarget,
     SpeakerInfo,
     SubscriptionError,
     TrackSource,
@@ -32,10 +29,9 @@ from rtpcore.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rtpcore.forwarder import Receiver, Transport
-    from rtpcore.parameters import TrackParameters
     from rtpcore.room import Effect, Participant, Room, Subscription, Track
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.messages import SignalRequest
@@ -59,6 +55,7 @@ class Session:
         is_attached: There is a socket.
         drops_next_resume: The next socket is closed at once, since a client wants to see what it does then.
         claims: What its token said.
+        peer: Its peer connections.
         token_at_ms: When it last got a new one (Unix time).
         lost_at_ms: Since when a peer connection of it is gone.
         is_over: A goodbye is in `outbox`, or was sent; the socket is closed behind it.
@@ -99,13 +96,13 @@ class Session:
         self.wake: Callable[[], None] = _nobody
         self._letters = letters
         enabled = room.rules.enabled_codecs
-        capabilities = sdp.Capabilities().only(*enabled) if enabled else None
-        self.publisher = Connection(expect, capabilities)
-        self.subscriber = self.publisher if parameters.is_single else Connection(expect)
-        self._tracks: dict[str, Track] = {}
-        self._offer_id = 0
-        self._is_stale = False
-        self._has_asked = False
+        self.peer = Peer(
+            participant,
+            is_single=parameters.is_single,
+            expect=expect,
+            capabilities=sdp.Capabilities().only(*enabled) if enabled else None,
+            send=self.send,
+        )
 
     ##### Messages
 
@@ -159,80 +156,43 @@ class Session:
     ##### Descriptions and candidates
 
     def _handle_offer(self, request: SignalRequest, now_ms: int) -> list[Effect]:
-        offer = request.offer
-        self._has_asked = False
-        answered = self.publisher.answer(offer.sdp, self._opus)
+        answered = self.peer.answer(request.offer)
         effects: list[Effect] = []
         for receiver in answered.ended:
-            track = self._tracks.pop(receiver.id, None)
-            if track is not None:
-                effects += self.room.unpublish(track)
-        for receiver in answered.begun:
-            self._bind(receiver)
-        response = SignalResponse()
-        response.answer.CopyFrom(SessionDescription(type="answer", sdp=answered.text, id=offer.id))
-        if self.parameters.is_single:
-            response.answer.mid_to_track_id.update(self.publisher.mids())
-            self._is_stale = any(self.publisher.unplaced().values())
-        self.send(response)
-        return effects
+            feed = self.peer.forget(receiver)
+            if feed is not None:
+                effects += self.room.end_codec(feed.track, feed.codec)
+        return [*effects, *self._refuse_copies(answered.refused), *self._choose_codecs(now_ms)]
 
     def _handle_answer(self, request: SignalRequest, now_ms: int) -> list[Effect]:
-        answer = request.answer
-        if not self.subscriber.is_pending or answer.id not in (0, self._offer_id):
-            logger.debug("an answer to no offer of ours, or to an earlier one")
-            return []
-        for sid in self.subscriber.apply(answer.sdp):
+        refused = self.peer.apply(request.answer)
+        return [*self._refuse_copies(refused), *self._choose_codecs(now_ms)]
+
+    def _handle_trickle(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        self.peer.add_candidate(request.trickle)
+        return []
+
+    def _refuse_copies(self, sids: Iterable[str]) -> list[Effect]:
+        """Say of which tracks the client takes no codec; they are not sent."""
+        effects: list[Effect] = []
+        for sid in sids:
             response = SignalResponse()
             response.subscription_response.track_sid = sid
             response.subscription_response.err = SubscriptionError.SE_CODEC_UNSUPPORTED
             self.send(response)
-            self.subscriber.drop(sid)
-        return []
+            effects += self.room.refuse(self.participant, sid)
+        return effects
 
-    def _handle_trickle(self, request: SignalRequest, now_ms: int) -> list[Effect]:
-        trickle = request.trickle
-        try:
-            candidate = json.loads(trickle.candidateInit) if trickle.candidateInit else {}
-            text = candidate.get("candidate") or "" if isinstance(candidate, dict) else ""
-        except ValueError as error:
-            raise ProtocolError("a candidate as JSON (RTCIceCandidateInit)") from error
-        is_subscriber = trickle.target == SignalTarget.SUBSCRIBER
-        connection = self.subscriber if is_subscriber else self.publisher
-        connection.add_candidate(str(text))
-        return []
+    def _choose_codecs(self, now_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for sid, mime_type in self.peer.chosen().items():
+            effects += self.room.choose_codec(self.participant, sid, mime_type, now_ms)
+        return effects
 
     def negotiate(self) -> None:
-        """Offer what has changed, or with a single connection ask the client to. Comes after every batch of effects."""
-        if not self._is_stale or self.is_over:
-            return
-        if self.parameters.is_single:
-            if not self._has_asked and self.publisher.is_begun:
-                self._has_asked = True
-                need = self.subscriber.unplaced()
-                response = SignalResponse()
-                response.media_sections_requirement.num_audios = need["audio"]
-                response.media_sections_requirement.num_videos = need["video"]
-                self.send(response)
-            return
-        if self.subscriber.is_pending:
-            return
-        self._is_stale = False
-        self._offer_id += 1
-        offer = SignalResponse()
-        offer.offer.CopyFrom(SessionDescription(type="offer", sdp=self.subscriber.offer(), id=self._offer_id))
-        offer.offer.mid_to_track_id.update(self.subscriber.mids())
-        self.send(offer)
-
-    def begin(self) -> None:
-        """Open what the server opens: with two connections, the one for subscriptions and its data channels."""
-        if self.parameters.is_single or not self.participant.permission.can_subscribe:
-            return
-        transport = self.subscriber.transport
-        transport.open_channel("_reliable")
-        transport.open_channel("_lossy", ordered=False, max_retransmits=0)
-        transport.open_channel("_data_track", ordered=False, max_retransmits=0)
-        self._is_stale = True
+        """Offer what has changed, or ask the client to. Comes after every batch of effects."""
+        if not self.is_over:
+            self.peer.negotiate()
 
     def exchange(self, offer: str, sources: Mapping[str, TrackSource]) -> str:
         """Take a description from a client that speaks HTTP alone (WHIP, WHEP): its tracks are published as they come.
@@ -247,7 +207,7 @@ class Session:
         Raises:
             ProtocolError, ParametersError, LimitError: As :meth:`handle`.
         """
-        answered = self.publisher.answer(offer, self._opus)
+        answered = self.peer.publisher.answer(offer, lambda section: {"usedtx": "1"})
         for receiver in answered.begun:
             section = receiver.track
             request = AddTrackRequest(
@@ -257,13 +217,8 @@ class Session:
             )
             sid = ids.track_sid(self._letters, request.type, request.source)
             self.room.add_track(self.participant, request, sid)
-            self._bind(receiver)
+            self.peer.bind()
         return answered.text
-
-    @property
-    def primary(self) -> Connection:
-        """The connection by which the client is reached."""
-        return self.subscriber if self.participant.permission.can_subscribe else self.publisher
 
     ##### Publishing
 
@@ -271,52 +226,25 @@ class Session:
         announced = request.add_track
         sid = ids.track_sid(self._letters, announced.type, announced.source)
         effects = self.room.add_track(self.participant, announced, sid)
-        # Media may have been negotiated before the track was announced.
-        for receiver in self.publisher.receivers:
-            if receiver.id not in self._tracks:
-                self._bind(receiver)
+        self.peer.bind()
         return effects
 
-    def _bind(self, receiver: Receiver) -> None:
-        """Find the announced track that a media section is for."""
-        pending = [track for track in self.participant.pending if track.kind == receiver.track.kind]
-        bound = {id(track) for track in self._tracks.values()}
-        free = [track for track in pending if id(track) not in bound]
-        # Firefox and Safari rewrite track ids: then it is the oldest of its kind.
-        track = next((one for one in free if one.is_named(receiver.track.track_id)), None) or next(iter(free), None)
-        if track is None:
-            return
-        self._tracks[receiver.id] = track
-        track.info.mid = receiver.track.mid or ""
-        codec = receiver.track.codecs[0].mime_type if receiver.track.codecs else ""
-        track.info.mime_type = codec
-        for described in track.info.codecs[:1]:
-            described.mime_type = codec.lower()
-            described.mid = track.info.mid
-            described.sdp_cid = receiver.track.track_id
-
-    def _opus(self, section: TrackParameters) -> dict[str, str]:
-        """How a track's opus is to be encoded, as its publisher announced it."""
-        kinds = [one for one in (*self.participant.pending, *self.participant.tracks.values()) if one.kind == "audio"]
-        track = next((one for one in kinds if one.is_named(section.track_id)), None)
-        features = [] if track is None else track.info.audio_features
-        asked = {} if AudioTrackFeature.TF_NO_DTX in features else {"usedtx": "1"}
-        if AudioTrackFeature.TF_STEREO in features:
-            asked |= {"stereo": "1", "maxaveragebitrate": "510000"}
-        return asked
-
     def started(self, receiver: Receiver, now_ms: int) -> list[Effect]:
-        """The first packet of a track of ours came."""
-        track = self._tracks.get(receiver.id)
-        return [] if track is None else self.room.publish(track, now_ms)
+        """The first packet of a track of ours came, or of one of its codecs."""
+        feed = self.peer.feed_of(receiver)
+        return [] if feed is None else self.room.begin_codec(feed.track, feed.codec, now_ms)
 
     def track_of(self, receiver: Receiver) -> Track | None:
         """What comes in there."""
-        return self._tracks.get(receiver.id)
+        feed = self.peer.feed_of(receiver)
+        return None if feed is None else feed.track
 
-    def receiver_of(self, track: Track) -> Receiver | None:
-        """Where a track of ours comes in."""
-        return next((one for one in self.publisher.receivers if self._tracks.get(one.id) is track), None)
+    def sources_of(self, track: Track) -> Sources | None:
+        """Where a track of ours can be had from; None where its media are gone."""
+        receivers = self.peer.receivers_of(track)
+        if not receivers:
+            return None
+        return Sources.of(receivers, track.mime_types, is_regressed=track.is_regressed)
 
     def _handle_mute(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         track = self.participant.find(request.mute.sid)
@@ -352,28 +280,26 @@ class Session:
     def _handle_subscription_permission(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         return self.room.set_subscription_permission(self.participant, request.subscription_permission)
 
-    def subscribe(self, subscription: Subscription, receiver: Receiver) -> None:
+    def subscribe(self, subscription: Subscription, sources: Sources) -> None:
         """Send a copy of a track from now on."""
         track = subscription.track
         # Firefox plays streams of several tracks badly out of step; it is left alone, as LiveKit's server does.
         in_sync = self.room.rules.sync_streams and self.participant.client.browser.lower() != "firefox"
-        stream_id = track.stream_id(in_sync=in_sync)
-        self.subscriber.copies[track.sid] = Copy(
-            track.sid, receiver, stream_id, subscription.layer, is_paused=subscription.settings.is_disabled
+        is_paused = subscription.settings.is_disabled
+        self.peer.subscribe(
+            track.sid, sources, track.stream_id(in_sync=in_sync), subscription.layer, is_paused=is_paused
         )
-        self._is_stale = True
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send it no longer."""
-        if self.subscriber.drop(subscription.track.sid) is not None:
-            self._is_stale = True
+        self.peer.unsubscribe(subscription.track.sid)
 
-    def adjust(self, subscription: Subscription) -> None:
-        """Send it in another quality, or not at all for now."""
-        copy = self.subscriber.copies.get(subscription.track.sid)
-        if copy is not None:
-            copy.layer, copy.is_paused = subscription.layer, subscription.settings.is_disabled
-            copy.steer()
+    def adjust(self, subscription: Subscription, sources: Sources, now_ms: int) -> list[Effect]:
+        """Send it in another quality or codec, or not at all for now."""
+        self.peer.subscriber.adjust(
+            subscription.track.sid, sources, subscription.layer, is_paused=subscription.settings.is_disabled
+        )
+        return self._choose_codecs(now_ms)
 
     ##### Itself
 
@@ -409,10 +335,7 @@ class Session:
         self.detach()
         self.is_attached = True
         self.send(first)
-        if not self.parameters.is_single and self.subscriber.is_begun:
-            self.subscriber.restart_ice()
-            self.subscriber.rollback()
-            self._is_stale = True
+        self.peer.restart()
 
     def detach(self) -> None:
         """The socket is gone: what waits for it is of the past, and :meth:`resume` tells how things are."""
@@ -460,20 +383,6 @@ class Session:
             case _:
                 logger.info("the scenario %s cannot be simulated here", scenario)
                 return []
-
-    ##### The end
-
-    @property
-    def transports(self) -> list[Transport]:
-        """Those of its peer connections that are there."""
-        connections = dict.fromkeys((self.publisher, self.subscriber))
-        return [connection.transport for connection in connections if connection.is_begun]
-
-    def close(self) -> None:
-        """End the peer connections."""
-        self.publisher.close()
-        if self.subscriber is not self.publisher:
-            self.subscriber.close()
 
 
 def begin_anew(reason: DisconnectReason) -> SignalResponse:

@@ -74,7 +74,7 @@ async def _begin(request: web.Request, *, subscribes: bool) -> web.Response:
 
 async def _patch(request: web.Request) -> web.Response:
     session = _session(request)
-    fragment = session.publisher.trickle(await read_fragment(request, _tag(session)))
+    fragment = session.peer.publisher.trickle(await read_fragment(request, _tag(session)))
     return patched(fragment, _tag(session))
 
 
@@ -99,4 +99,4 @@ def _session(request: web.Request) -> Session:
 
 
 def _tag(session: Session) -> str:
-    return f'"{session.publisher.transport.local.ice.ufrag}"'
+    return f'"{session.peer.publisher.transport.local.ice.ufrag}"'

@@ -23,12 +23,14 @@ _FIRST_MS = 10_000
 """How long after its publication everything of a track is sent: its viewers are still arriving."""
 
 
-def wanted(track: Track) -> int:
-    """The best quality that a subscriber shows; `NOTHING` where nobody shows any."""
-    best = NOTHING
+def wanted(track: Track) -> dict[str, int]:
+    """By codec, the best quality that a subscriber shows; `NOTHING` where nobody shows any."""
+    first, *_ = names = track.mime_types
+    best = dict.fromkeys(names, NOTHING)
     for subscription in track.subscriptions.values():
         if subscription.is_active and not subscription.settings.is_disabled:
-            best = max(best, subscription.quality)
+            name = subscription.mime_type or first
+            best[name] = max(best.get(name, NOTHING), subscription.quality)
     return best
 
 
@@ -43,31 +45,31 @@ def update(track: Track, now_ms: int, pause_ms: int = 5000) -> list[Tell]:
     if track.info.type != TrackType.VIDEO or track.info.muted:
         return []
     best = wanted(track)
-    if best >= track.asked_quality:
+    # At first a publisher sends all of the first codec, and nothing of a backup.
+    usual = dict.fromkeys(best, NOTHING) | {track.mime_types[0]: int(VideoQuality.HIGH)}
+    asked = {name: track.asked.get(name, usual[name]) for name in best}
+    more = {name: max(asked[name], quality) for name, quality in best.items()}
+    if more == best:
         track.lower_at_ms = None
-        if best == track.asked_quality:
-            return []
     elif track.lower_at_ms is None:
         track.lower_at_ms = max(now_ms + pause_ms, track.published_at_ms + _FIRST_MS)
-        return []
-    elif now_ms < track.lower_at_ms:
-        return []
-    track.lower_at_ms = None
-    track.asked_quality = best
-    return [Tell(track.publisher, message(track))]
+    elif now_ms >= track.lower_at_ms:
+        more, track.lower_at_ms = best, None
+    track.asked = more
+    return [] if more == asked else [Tell(track.publisher, message(track))]
 
 
 def message(track: Track) -> SignalResponse:
-    """What the publisher is told: in the old form without codecs, and in the new one for each."""
-    qualities = [
-        SubscribedQuality(quality=quality, enabled=quality <= track.asked_quality)
-        for quality in (VideoQuality.LOW, VideoQuality.MEDIUM, VideoQuality.HIGH)
-    ]
+    """What the publisher is told: in the old form of its first codec, and in the new one of each."""
     response = SignalResponse()
     told = response.subscribed_quality_update
     told.track_sid = track.sid
-    told.subscribed_qualities.extend(qualities)
-    for mime_type in track.mime_types:
-        name = mime_type.partition("/")[2].lower()
-        told.subscribed_codecs.append(SubscribedCodec(codec=name, qualities=qualities))
+    for name in track.mime_types:
+        qualities = [
+            SubscribedQuality(quality=quality, enabled=quality <= track.asked[name])
+            for quality in (VideoQuality.LOW, VideoQuality.MEDIUM, VideoQuality.HIGH)
+        ]
+        if not told.subscribed_codecs:
+            told.subscribed_qualities.extend(qualities)
+        told.subscribed_codecs.append(SubscribedCodec(codec=name.partition("/")[2], qualities=qualities))
     return response

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtpcore.room import subscribing
-from rtpcore.room.effects import Effect, Tell
+from rtpcore.room.effects import Adjust, Effect, Tell
 from rtpcore.room.track import Track, describe
-from rtpcore.wire.messages import RequestResponse, SignalResponse, TrackType
+from rtpcore.wire.messages import BackupCodecPolicy, RequestResponse, SignalResponse, TrackType
 
 if TYPE_CHECKING:
     from rtpcore.room.participant import Participant
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from rtpcore.room.rules import Rules
     from rtpcore.wire.messages import AddTrackRequest
 
-__all__ = ["add", "end", "refuse"]
+__all__ = ["add", "end", "refuse", "settle_codecs"]
+
+_MAX_CODECS = 2
+"""A track's own and a backup."""
 
 _MAX_PENDING = 20
 """Tracks that one client may announce before media come for them, as many as LiveKit's server takes."""
@@ -58,15 +61,31 @@ def end(room: Room, track: Track) -> list[Effect]:
     return effects
 
 
+def settle_codecs(room: Room, track: Track) -> list[Effect]:
+    """One of a track's codecs came or went: choose whether the backup replaces the first, and tell its subscribers."""
+    if len(track.mime_types) < 2 or not track.is_published:
+        return []
+    policies = BackupCodecPolicy
+    is_small = len(room.participants) < room.rules.regression_threshold
+    may = track.info.backup_codec_policy == policies.REGRESSION or (
+        track.info.backup_codec_policy == policies.PREFER_REGRESSION and is_small
+    )
+    track.is_regressed = may and 1 in track.live
+    return [Adjust(subscription) for subscription in track.subscriptions.values() if subscription.is_active]
+
+
 def _add_codec(participant: Participant, request: AddTrackRequest, rules: Rules) -> list[Effect]:
     """Another codec of a track that is there (backup codec)."""
     track = participant.find(request.sid)
     if track is None:
         return refuse(participant, request, RequestResponse.Reason.NOT_FOUND, "no such track")
-    known = {codec.mime_type for codec in track.info.codecs}
-    track.info.codecs.extend(
-        codec for codec in describe(request, track.sid, rules).codecs if codec.mime_type not in known
-    )
+    known = {codec.mime_type: codec for codec in track.info.codecs}
+    for codec in describe(request, track.sid, rules).codecs:
+        if codec.mime_type in known:
+            # Announced with the track as something that it could send; now it will.
+            known[codec.mime_type].cid = codec.cid
+        elif len(known) < _MAX_CODECS:
+            track.info.codecs.append(codec)
     return [Tell(participant, _published(request.cid, track))]
 
 

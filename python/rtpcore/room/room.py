@@ -221,6 +221,17 @@ class Room:
             effects += subscribing.offer(self, track, other)
         return effects
 
+    def begin_codec(self, track: Track, codec: int, now_ms: int) -> list[Effect]:
+        """The first packet of one of a track's codecs came; the track is published with its first one."""
+        track.live.add(codec)
+        effects = self.publish(track, now_ms) if 0 in track.live else []
+        return [*effects, *publishing.settle_codecs(self, track)]
+
+    def end_codec(self, track: Track, codec: int) -> list[Effect]:
+        """The media section of one of a track's codecs is gone; without its first one so is the track."""
+        track.live.discard(codec)
+        return self.unpublish(track) if codec == 0 else publishing.settle_codecs(self, track)
+
     def unpublish(self, track: Track) -> list[Effect]:
         """A track's media section is gone."""
         participant = track.publisher
@@ -282,6 +293,18 @@ class Room:
         for sid in dict.fromkeys(sids):
             effects += subscribing.wish(self, participant, sid, is_wanted=request.subscribe, now_ms=now_ms)
         return effects
+
+    def refuse(self, participant: Participant, sid: str) -> list[Effect]:
+        """A client can take no codec of a track."""
+        return subscribing.wish(self, participant, sid, is_wanted=False, now_ms=0)
+
+    def choose_codec(self, participant: Participant, sid: str, mime_type: str, now_ms: int) -> list[Effect]:
+        """A client gets a track in this one of its codecs; one that is not sent yet is asked for."""
+        subscription = participant.subscriptions.get(sid)
+        if subscription is None or subscription.mime_type == mime_type:
+            return []
+        subscription.mime_type = mime_type
+        return self.ask_for(subscription.track, now_ms)
 
     def update_settings(self, participant: Participant, request: UpdateTrackSettings) -> list[Effect]:
         """A client says what it shows of tracks."""

@@ -83,6 +83,7 @@ class Subscription:
         is_allowed: By the publisher (subscription permission).
         settings: What is shown of it.
         is_active: A copy is being sent, or about to be.
+        mime_type: The codec in which its client takes the track, where that comes in several; else empty.
     """
 
     subscriber: Participant
@@ -91,6 +92,7 @@ class Subscription:
     is_allowed: bool = True
     settings: TrackSettings = field(default_factory=TrackSettings)
     is_active: bool = False
+    mime_type: str = ""
 
     @property
     def layer(self) -> Layer:
@@ -115,7 +117,9 @@ class Track:
         subscriptions: By the subscriber's sid.
         was_subscribed: Its publisher was told that somebody listens.
         published_at_ms: Unix time.
-        asked_quality: The best quality that its publisher was last asked for (see `rtpcore.room.dynacast`).
+        is_regressed: Everybody gets its backup codec, so that its publisher encodes it once only.
+        live: The numbers of its codecs of which media came.
+        asked: By codec, the best quality that its publisher was last asked for (see `rtpcore.room.dynacast`).
         lower_at_ms: When it will be asked for less, if nothing changes.
     """
 
@@ -126,13 +130,25 @@ class Track:
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     was_subscribed: bool = False
     published_at_ms: int = 0
-    asked_quality: int = VideoQuality.HIGH
+    is_regressed: bool = False
+    live: set[int] = field(default_factory=set)
+    asked: dict[str, int] = field(default_factory=dict)
     lower_at_ms: int | None = None
 
     @property
     def mime_types(self) -> list[str]:
-        """The codecs it comes in, such as ``video/VP8``."""
-        return [codec.mime_type for codec in self.info.codecs] or [self.info.mime_type]
+        """The codecs it may come in, in lower case, such as ``video/vp8``: the first one, then its backup."""
+        return [codec.mime_type.lower() for codec in self.info.codecs] or [self.info.mime_type.lower()]
+
+    def mime_type(self, codec: int) -> str:
+        """The codec with this number."""
+        names = self.mime_types
+        return names[min(codec, len(names) - 1)]
+
+    @property
+    def announced(self) -> list[int]:
+        """The numbers of the codecs for which its publisher has a media section, or will make one."""
+        return [number for number, codec in enumerate(self.info.codecs) if codec.cid or number == 0] or [0]
 
     @property
     def sid(self) -> str:
@@ -152,9 +168,16 @@ class Track:
         """
         return f"{self.publisher.sid}|{self.info.stream if in_sync else self.sid}"
 
-    def is_named(self, cid: str) -> bool:
-        """Whether a client means this track by `cid`: its own name or that of one of its codecs."""
-        return bool(cid) and (cid == self.cid or any(cid in (codec.cid, codec.sdp_cid) for codec in self.info.codecs))
+    def is_named(self, cid: str, codec: int | None = None) -> bool:
+        """Whether a client means this track by `cid`, or one of its codecs by that one's name.
+
+        The first codec may go by the track's own name.
+        """
+        if not cid:
+            return False
+        numbers = range(len(self.info.codecs)) if codec is None else [codec]
+        named = [self.info.codecs[number] for number in numbers if number < len(self.info.codecs)]
+        return (cid == self.cid and not codec) or any(cid in (one.cid, one.sdp_cid) for one in named)
 
 
 def describe(request: AddTrackRequest, sid: str, rules: Rules) -> TrackInfo:

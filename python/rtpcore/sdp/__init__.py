@@ -29,7 +29,7 @@ from rtpcore.sdp.description import Line, MediaSection, Origin, SessionDescripti
 from rtpcore.sdp.fragment import Fragment
 from rtpcore.sdp.negotiate import Agreement, Negotiation, answer, offer
 from rtpcore.sdp.parse import parse
-from rtpcore.sdp.tuning import tune
+from rtpcore.sdp.tuning import prefer, tune
 from rtpcore.sdp.write import write
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "match",
     "offer",
     "parse",
+    "prefer",
     "read_codecs",
     "tune",
     "write",

@@ -1,4 +1,4 @@
-"""What a description asks of its peer's encoder, beyond what was negotiated: parameters of a format, set afterwards."""
+"""What a description asks of its peer's encoder, beyond what was negotiated: which codec, with which parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from rtpcore.sdp.attributes import AnyAttribute, Fmtp, Rtpmap
 from rtpcore.sdp.description import MediaSection, SessionDescription
 
-__all__ = ["tune"]
+__all__ = ["prefer", "tune"]
 
 
 def tune(
@@ -26,6 +26,25 @@ def tune(
         description,
         media=tuple(_tuned(one, encoding, parameters) if one.mid == mid else one for one in description.media),
     )
+
+
+def prefer(description: SessionDescription, mid: str | None, mime_type: str) -> SessionDescription:
+    """Put a codec first in one media section of an answer of ours, where it is there: clients send the first.
+
+    Args:
+        description: An answer of ours.
+        mid: The section.
+        mime_type: Such as ``video/VP8``; compared without case.
+    """
+    name = mime_type.partition("/")[2].lower()
+    return replace(
+        description, media=tuple(_preferring(one, name) if one.mid == mid else one for one in description.media)
+    )
+
+
+def _preferring(section: MediaSection, name: str) -> MediaSection:
+    first = {str(item.payload_type) for item in section.all(Rtpmap) if item.name.lower() == name}
+    return replace(section, formats=tuple(sorted(section.formats, key=lambda number: number not in first)))
 
 
 def _tuned(section: MediaSection, encoding: str, parameters: Mapping[str, str]) -> MediaSection:
