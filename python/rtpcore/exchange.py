@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from rtpcore.forwarder import Forwarder, Transport
+    from rtpcore.hub import DataTrack as HubTrack
     from rtpcore.hub import Hub, Member
-    from rtpcore.room import Participant, Room
+    from rtpcore.room import DataTrack, Participant, Room
 
 __all__ = ["Exchange"]
 
@@ -36,6 +37,7 @@ class Exchange:
         self._forwarder = forwarder
         self._hubs: dict[str, Hub] = {}
         self._members: dict[str, Member] = {}
+        self._tracks: dict[str, HubTrack] = {}
         self._ways: dict[str, tuple[Transport | None, Transport | None]] = {}
 
     def join(self, room: Room, participant: Participant) -> None:
@@ -67,6 +69,28 @@ class Exchange:
         member = self._members.get(participant.sid)
         if member is not None:
             member.activate()
+
+    def open_track(self, track: DataTrack) -> None:
+        """A data track is published."""
+        member = self._members.get(track.publisher.sid)
+        if member is not None:
+            self._tracks[track.info.sid] = member.add_track(track.info.pub_handle)
+
+    def shut_track(self, track: DataTrack) -> None:
+        """A data track has ended."""
+        known = self._tracks.pop(track.info.sid, None)
+        if known is not None:
+            known.close()
+
+    def route_track(self, track: DataTrack, subscriber: Participant, handle: int | None) -> None:
+        """Give somebody a data track under a number of its own, or no longer."""
+        known, member = self._tracks.get(track.info.sid), self._members.get(subscriber.sid)
+        if known is None or member is None:
+            return
+        if handle is None:
+            member.unsubscribe(known)
+        else:
+            member.subscribe(known, handle)
 
     def update(self, participant: Participant) -> None:
         """What a participant may do has changed."""

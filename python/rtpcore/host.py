@@ -20,7 +20,21 @@ from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, Tr
 from rtpcore.exchange import Exchange
 from rtpcore.livekit_config import LiveKitConfig, SessionLimits
 from rtpcore.load import Load
-from rtpcore.room import Adjust, Changed, Happened, Participant, Removed, Room, Rules, Subscribe, Tell, Unsubscribe
+from rtpcore.room import (
+    Adjust,
+    Changed,
+    Happened,
+    OpenData,
+    Participant,
+    Removed,
+    Room,
+    RouteData,
+    Rules,
+    ShutData,
+    Subscribe,
+    Tell,
+    Unsubscribe,
+)
 from rtpcore.session import Session, begin_anew
 from rtpcore.welcome import Welcome, renewed
 from rtpcore.wire import ids
@@ -120,8 +134,8 @@ class Host:
             is_attached=is_attached,
         )
         self.sessions[participant.sid] = session
-        effects = room.join(participant)
         self.exchange.join(room, participant)
+        effects = room.join(participant)
         session.send(self.welcome.joined(session))
         self._renew(session, at_ms)
         session.peer.begin()
@@ -256,6 +270,12 @@ class Host:
                     if session is not None and sources is not None:
                         self.perform(room, session.adjust(subscription, sources, now_ms()))
                     changed[subscription.track.sid] = subscription.track
+                case OpenData(data_track):
+                    self.exchange.open_track(data_track)
+                case ShutData(data_track):
+                    self.exchange.shut_track(data_track)
+                case RouteData(data_track, subscriber, handle):
+                    self.exchange.route_track(data_track, subscriber, handle)
                 case Changed(participant):
                     self.exchange.update(participant)
                     session = self.sessions.get(participant.sid)
@@ -423,6 +443,7 @@ def _participant(
         client=parameters.client,
         is_dependent=claims.is_dependent,
         auto_subscribe=parameters.auto_subscribe and not parameters.publish_suffix,
+        auto_subscribe_data=parameters.auto_subscribe_data_track and not parameters.publish_suffix,
         adaptive_stream=parameters.adaptive_stream,
     )
 

@@ -14,6 +14,7 @@ from rtpcore import sdp
 from rtpcore.copies import Sources
 from rtpcore.errors import ProtocolError
 from rtpcore.peer import Peer
+from rtpcore.room import datatracks
 from rtpcore.wire import ids
 from rtpcore.wire.messages import (
     AddTrackRequest,
@@ -301,6 +302,28 @@ class Session:
         )
         return self._choose_codecs(now_ms)
 
+    ##### Data tracks
+
+    def _handle_publish_data_track_request(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        sid = ids.data_track_sid(self._letters)
+        return datatracks.publish(self.room, self.participant, request.publish_data_track_request, sid)
+
+    def _handle_unpublish_data_track_request(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        return datatracks.unpublish(self.room, self.participant, request.unpublish_data_track_request)
+
+    def _handle_update_data_subscription(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        return datatracks.update(self.room, self.participant, request.update_data_subscription)
+
+    def _handle_store_data_blob_request(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        return self._refuse_blob(request.store_data_blob_request.request_id)
+
+    def _handle_get_data_blob_request(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        return self._refuse_blob(request.get_data_blob_request.request_id)
+
+    def _refuse_blob(self, request_id: int) -> list[Effect]:
+        reason = RequestResponse.Reason.NOT_ALLOWED
+        return self._refuse(RequestResponse(request_id=request_id, reason=reason, message="there are no data blobs"))
+
     ##### Itself
 
     def _handle_update_metadata(self, request: SignalRequest, now_ms: int) -> list[Effect]:
@@ -350,9 +373,14 @@ class Session:
         for published in state.publish_tracks:
             if self.participant.find(published.track.sid) is None:
                 raise ProtocolError("tracks that this server knows")
+        for data_track in state.publish_data_tracks:
+            if data_track.info.sid not in self.participant.data_tracks:
+                raise ProtocolError("data tracks that this server knows")
         effects: list[Effect] = []
         if state.HasField("subscription"):
             effects += self.room.update_subscription(self.participant, state.subscription, now_ms)
+        if state.HasField("data_subscription"):
+            effects += datatracks.update(self.room, self.participant, state.data_subscription)
         if state.track_sids_disabled:
             disabled = UpdateTrackSettings(track_sids=state.track_sids_disabled, disabled=True)
             effects += self.room.update_settings(self.participant, disabled)

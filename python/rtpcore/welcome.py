@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from rtpcore.room import datatracks
 from rtpcore.wire import ids
 from rtpcore.wire.messages import ClientConfiguration, Codec, ServerInfo, SignalResponse
 
@@ -72,7 +73,7 @@ class Welcome:
         first.reconnect.server_info.CopyFrom(self._server_info())
         update.update.participants.extend([*room.visible_to(participant), participant.info()])
         about.room_update.room.CopyFrom(room.info())
-        return [first, update, about]
+        return [first, update, about, datatracks.listing(room, participant)]
 
     def _server_info(self) -> ServerInfo:
         return ServerInfo(

@@ -309,14 +309,14 @@ async def goes_on(bob: Client) -> None:
 async def test_a_publisher_that_lost_its_socket_goes_on_with_fresh_ice(join: Join, livekit: tuple[str, Host]) -> None:
     ada, bob = await in_a_call(join)
     session = livekit[1].sessions[(await bob.state())["others"]["ada"]["sid"]]
-    await resume(ada, session, session.publisher)
+    await resume(ada, session, session.peer.publisher)
     await goes_on(bob)
 
 
 async def test_a_subscriber_that_lost_its_socket_goes_on_with_fresh_ice(join: Join, livekit: tuple[str, Host]) -> None:
     ada, bob = await in_a_call(join)
     session = livekit[1].sessions[(await ada.state())["others"]["bob"]["sid"]]
-    await resume(bob, session, session.subscriber)
+    await resume(bob, session, session.peer.subscriber)
     await goes_on(bob)
 
 

@@ -77,7 +77,7 @@ def test_a_current_javascript_client_joins() -> None:
     assert got.client == request.client_info
     assert got.publisher_offer == request.publisher_offer
     assert got.auto_subscribe
-    assert got.auto_subscribe_data_track, "as auto_subscribe where it is not said"
+    assert not got.auto_subscribe_data_track, "clients ask for data tracks"
     assert [track.cid for track in got.add_tracks] == ["x"]
 
 
@@ -86,10 +86,10 @@ def test_absent_settings_subscribe_to_nothing_in_a_join_request_but_to_all_in_a_
     assert join.parse({}, is_v1=False).auto_subscribe
 
 
-def test_data_tracks_can_be_left_out() -> None:
-    settings = ConnectionSettings(auto_subscribe=True, auto_subscribe_data_track=False)
+def test_data_tracks_can_be_asked_for() -> None:
+    settings = ConnectionSettings(auto_subscribe=True, auto_subscribe_data_track=True)
     got = read(wrap(JoinRequest(connection_settings=settings).SerializeToString()))
-    assert (got.auto_subscribe, got.auto_subscribe_data_track) == (True, False)
+    assert (got.auto_subscribe, got.auto_subscribe_data_track) == (True, True)
 
 
 def test_every_spelling_of_base64_is_read() -> None:

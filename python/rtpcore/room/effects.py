@@ -6,11 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from rtpcore.room.datatracks import DataTrack
     from rtpcore.room.participant import Participant
     from rtpcore.room.track import Subscription, Track
     from rtpcore.wire.messages import SignalResponse
 
-__all__ = ["Adjust", "Changed", "Effect", "Happened", "Removed", "Subscribe", "Tell", "Unsubscribe"]
+__all__ = [
+    "Adjust",
+    "Changed",
+    "Effect",
+    "Happened",
+    "OpenData",
+    "Removed",
+    "RouteData",
+    "ShutData",
+    "Subscribe",
+    "Tell",
+    "Unsubscribe",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,29 @@ class Adjust:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenData:
+    """A data track is published."""
+
+    track: DataTrack
+
+
+@dataclass(frozen=True, slots=True)
+class ShutData:
+    """A data track has ended, for all who got it."""
+
+    track: DataTrack
+
+
+@dataclass(frozen=True, slots=True)
+class RouteData:
+    """Give somebody a data track under a number of its own, or with None no longer."""
+
+    track: DataTrack
+    subscriber: Participant
+    handle: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """What a participant is or may do has changed: its token is out of date, and its data may have to stop."""
 
@@ -66,5 +102,7 @@ class Happened:
     track: Track | None = None
 
 
-Effect: TypeAlias = Tell | Subscribe | Unsubscribe | Adjust | Changed | Removed | Happened
+Effect: TypeAlias = (
+    Tell | Subscribe | Unsubscribe | Adjust | OpenData | ShutData | RouteData | Changed | Removed | Happened
+)
 """Anything a room asks for."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rtpcore.wire.messages import ClientInfo, ParticipantInfo, ParticipantPermission, TrackSource
 
 if TYPE_CHECKING:
+    from rtpcore.room.datatracks import DataTrack
     from rtpcore.room.track import Subscription, Track, TrackSettings
 
 __all__ = ["Participant"]
@@ -23,9 +24,12 @@ class Participant:
         client: Its SDK; peers choose protocols by it.
         is_dependent: Agents and recorders: neither counted nor reason to keep a room open.
         auto_subscribe: Gets every track unless it says otherwise.
+        auto_subscribe_data: Gets every data track without asking.
         adaptive_stream: Says what it shows, and gets the smallest layer until then.
         pending: Tracks announced, without media yet, oldest first.
         tracks: Tracks with media, by sid.
+        data_tracks: By sid.
+        last_handle: The highest number under which it was given a data track.
         subscriptions: By the track's sid.
         wishes: Tracks that it asked for before they were there, with when (Unix time in ms); None where it wants none.
         early_settings: What it said of tracks that it did not have yet.
@@ -44,12 +48,15 @@ class Participant:
     client: ClientInfo = field(default_factory=ClientInfo)
     is_dependent: bool = False
     auto_subscribe: bool = True
+    auto_subscribe_data: bool = False
     adaptive_stream: bool = False
     state: ParticipantInfo.State = ParticipantInfo.State.JOINING
     version: int = 0
     disconnect_reason: int = 0
     pending: list[Track] = field(default_factory=list)
     tracks: dict[str, Track] = field(default_factory=dict)
+    data_tracks: dict[str, DataTrack] = field(default_factory=dict)
+    last_handle: int = 0
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     wishes: dict[str, int | None] = field(default_factory=dict)
     early_settings: dict[str, TrackSettings] = field(default_factory=dict)
@@ -79,6 +86,7 @@ class Participant:
             client_protocol=self.client.client_protocol,
             capabilities=self.client.capabilities,
             tracks=[track.info for track in self.tracks.values()],
+            data_tracks=[track.info for track in self.data_tracks.values()],
         )
         info.disconnect_reason = self.disconnect_reason  # type: ignore[assignment]
         return info

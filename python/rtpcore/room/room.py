@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rtpcore.room import dynacast, publishing, speakers, subscribing
+from rtpcore.room import datatracks, dynacast, publishing, speakers, subscribing
 from rtpcore.room.effects import Changed, Effect, Happened, Removed, Tell
 from rtpcore.room.rules import Rules
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
@@ -115,7 +115,7 @@ class Room:
         effects += self.announce(participant)
         for track in [track for other in self.others(participant) for track in other.tracks.values()]:
             effects += subscribing.offer(self, track, participant)
-        return effects
+        return [*effects, *datatracks.offer_all(self, participant)]
 
     def activate(self, participant: Participant) -> list[Effect]:
         """Its media can flow."""
@@ -134,6 +134,7 @@ class Room:
             effects += subscribing.end(self, subscription)
         for track in list(participant.tracks.values()):
             effects += publishing.end(self, track)
+        effects += datatracks.leave(self, participant)
         participant.pending.clear()
         participant.state = ParticipantInfo.State.DISCONNECTED
         participant.disconnect_reason = reason
@@ -193,6 +194,7 @@ class Room:
                 if not participant.may_publish(track.info.source):
                     effects += self.revoke(track)
             effects += subscribing.reconsider(self, participant)
+            effects += datatracks.reconsider(self, participant)
         return effects
 
     def update_room(self, metadata: str) -> list[Effect]:

@@ -45,7 +45,8 @@ class JoinParameters:
         adaptive_stream: It will say what sizes it needs; until then the smallest will do.
         subscriber_allow_pause: Whether video may pause where bandwidth is short; None leaves it to the server.
         disable_ice_lite: It needs a peer that checks connectivity itself.
-        auto_subscribe_data_track: Receive every data track without asking; as `auto_subscribe` where it does not say.
+        auto_subscribe_data_track: Receive every data track without asking. Clients ask: those of the Rust family pass
+            over tracks that they are given before.
         reconnect: It resumes a session.
         reconnect_reason: A `ReconnectReason`.
         participant_sid: Which session it resumes; empty where it begins one.
@@ -62,7 +63,7 @@ class JoinParameters:
     adaptive_stream: bool = False
     subscriber_allow_pause: bool | None = None
     disable_ice_lite: bool = False
-    auto_subscribe_data_track: bool = True
+    auto_subscribe_data_track: bool = False
     reconnect: bool = False
     reconnect_reason: int = 0
     participant_sid: str = ""
@@ -105,11 +106,7 @@ def _from_request(request: JoinRequest) -> JoinParameters:
             settings.subscriber_allow_pause if settings.HasField("subscriber_allow_pause") else None
         ),
         disable_ice_lite=settings.disable_ice_lite,
-        auto_subscribe_data_track=(
-            settings.auto_subscribe_data_track
-            if settings.HasField("auto_subscribe_data_track")
-            else settings.auto_subscribe
-        ),
+        auto_subscribe_data_track=settings.auto_subscribe_data_track,
         reconnect=request.reconnect,
         reconnect_reason=request.reconnect_reason,
         participant_sid=request.participant_sid if request.reconnect else "",
@@ -131,7 +128,7 @@ def _from_query(query: Mapping[str, str]) -> JoinParameters:
             _flag(query, "subscriber_allow_pause", False) if query.get("subscriber_allow_pause") else None
         ),
         disable_ice_lite=_flag(query, "disable_ice_lite", False),
-        auto_subscribe_data_track=_flag(query, "auto_subscribe_data_track", auto_subscribe),
+        auto_subscribe_data_track=_flag(query, "auto_subscribe_data_track", False),
         reconnect=reconnect,
         reconnect_reason=_number(query, "reconnect_reason"),
         participant_sid=query.get("sid", "") if reconnect else "",
