@@ -36,7 +36,8 @@ from rtpcore.parameters import (
     TrackParameters,
     TransportParameters,
 )
-from rtpcore.stats import EncodingStats, ReceiverStats, SenderStats, Stats, TransportStats
+from rtpcore.snapshot import Snapshot
+from rtpcore.stats import ReceiverStats, SenderStats, Stats, TransportStats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -229,6 +230,10 @@ class Forwarder:
     def tracks(self) -> int:
         """How many tracks come in, and copies go out, now."""
         return len(self._receivers) + len(self._senders)
+
+    def snapshot(self) -> Snapshot:
+        """Everything that is counted, at once; cheaper than ``stats()`` of many receivers and senders."""
+        return Snapshot(self._core.stats())
 
     def stats(self) -> Stats:
         """Totals since start: packets, bytes, one count per drop reason."""
@@ -487,8 +492,7 @@ class Transport:
 
     def stats(self) -> TransportStats | None:
         """Totals of this peer; None before the first measurement and after the end."""
-        stats = self._core.stats()["transports"].get(self._number)
-        return None if stats is None else TransportStats(**stats)
+        return self._forwarder.snapshot().transport(self)
 
     def close(self) -> None:
         """Say goodbye. Idempotent; receivers and senders end with it."""
@@ -556,12 +560,7 @@ class Receiver:
 
     def stats(self) -> ReceiverStats | None:
         """Per encoding: bitrate, loss, jitter, frame size; None before the first measurement and after the end."""
-        stats = self.transport._core.stats()["receivers"].get(self._number)
-        if stats is None:
-            return None
-        return ReceiverStats(
-            encodings=tuple(EncodingStats(**encoding) for encoding in stats["encodings"]), followers=stats["followers"]
-        )
+        return self.transport._forwarder.snapshot().receiver(self)
 
     def close(self) -> None:
         """Stop taking the track; its copies send nothing until they follow another. Idempotent."""
@@ -619,19 +618,7 @@ class Sender:
 
     def stats(self) -> SenderStats | None:
         """Packets, loss, layer; None before the first measurement and after the end."""
-        stats = self.transport._core.stats()["senders"].get(self._number)
-        if stats is None:
-            return None
-        layer = stats["layer"]
-        return SenderStats(
-            packets_sent=stats["packets_sent"],
-            bytes_sent=stats["bytes_sent"],
-            retransmitted=stats["retransmitted"],
-            dropped=stats["dropped"],
-            layer=None if layer is None else Layer(*layer),
-            fraction_lost=stats["fraction_lost"],
-            round_trip_ms=stats["round_trip_ms"],
-        )
+        return self.transport._forwarder.snapshot().sender(self)
 
     def close(self) -> None:
         """End this copy. Idempotent."""

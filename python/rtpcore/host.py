@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.exchange import Exchange
+from rtpcore.judging import Judge
 from rtpcore.livekit_config import LiveKitConfig, SessionLimits
 from rtpcore.load import Load
 from rtpcore.room import (
@@ -35,6 +36,7 @@ from rtpcore.room import (
     Tell,
     Unsubscribe,
 )
+from rtpcore.room.quality import INTERVAL_MS
 from rtpcore.session import Session, begin_anew
 from rtpcore.welcome import Welcome, renewed
 from rtpcore.wire import ids
@@ -83,6 +85,8 @@ class Host:
         self.welcome = Welcome(region=self.settings.region)
         self.exchange = Exchange(forwarder)
         self.load = Load(forwarder, self.settings.limit)
+        self._judge = Judge()
+        self._judged_at_ms = now_ms()
         self._by_transport: dict[str, Session] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -306,6 +310,7 @@ class Host:
         if session is None:
             return
         logger.info("participant %s left room %s (%s)", participant.sid, session.room.sid, _reason(reason))
+        self._judge.forget(session)
         session.is_over = True
         session.wake()
         for transport in session.peer.transports:
@@ -385,6 +390,11 @@ class Host:
                 self._renew(session, at_ms)
         for room in self.rooms.values():
             self.perform(room, room.check(at_ms))
+        if at_ms - self._judged_at_ms >= INTERVAL_MS:
+            self._judged_at_ms = at_ms
+            snapshot = self.forwarder.snapshot()
+            for room in self.rooms.values():
+                self.perform(room, self._judge.judge(room, self.sessions, snapshot, at_ms))
         for room in [room for room in self.rooms.values() if room.is_over(at_ms)]:
             self.close_room(room, DisconnectReason.ROOM_CLOSED)
 

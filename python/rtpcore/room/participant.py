@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rtpcore.wire.messages import ClientInfo, ParticipantInfo, ParticipantPermission, TrackSource
+from rtpcore.wire.messages import ClientInfo, ConnectionQuality, ParticipantInfo, ParticipantPermission, TrackSource
 
 if TYPE_CHECKING:
     from rtpcore.room.datatracks import DataTrack
@@ -34,6 +34,9 @@ class Participant:
         wishes: Tracks that it asked for before they were there, with when (Unix time in ms); None where it wants none.
         early_settings: What it said of tracks that it did not have yet.
         granted: By subscriber sid or identity, the track sids it may take, None for all; None lets everybody.
+        score: How well it is connected, 0 to 100 (see `rtpcore.room.quality`).
+        quality: The `ConnectionQuality` that this means.
+        told_qualities: Those of which it was told last, by sid.
         level: How loud it speaks, 0 for not at all, to 1.
     """
 
@@ -61,6 +64,9 @@ class Participant:
     wishes: dict[str, int | None] = field(default_factory=dict)
     early_settings: dict[str, TrackSettings] = field(default_factory=dict)
     granted: dict[str, frozenset[str] | None] | None = None
+    score: float = 100.0
+    quality: int = ConnectionQuality.EXCELLENT
+    told_qualities: dict[str, int] = field(default_factory=dict)
     level: float = 0.0
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rtpcore.room import datatracks, dynacast, publishing, speakers, subscribing
+from rtpcore.room import datatracks, dynacast, publishing, quality, speakers, subscribing
 from rtpcore.room.effects import Changed, Effect, Happened, Removed, Tell
 from rtpcore.room.rules import Rules
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from rtpcore.room.participant import Participant
+    from rtpcore.room.quality import Sample
     from rtpcore.room.track import Track
     from rtpcore.wire.messages import (
         AddTrackRequest,
@@ -281,6 +282,16 @@ class Room:
             for track in participant.tracks.values():
                 effects += self.ask_for(track, now_ms)
         return effects
+
+    def rate(
+        self,
+        published: Mapping[str, Sample],
+        subscribed: Mapping[tuple[str, str], Sample],
+        silent: frozenset[str],
+        now_ms: int,
+    ) -> list[Effect]:
+        """Judge connections by what was counted; see :func:`rtpcore.room.quality.rate`."""
+        return quality.rate(self, published, subscribed, silent, now_ms)
 
     def ask_for(self, track: Track, now_ms: int) -> list[Effect]:
         """Ask a track's publisher for the qualities that somebody wants, where that has changed."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rtpcore.events import Layer
+from rtpcore.room.quality import Scorer
 from rtpcore.wire.messages import (
     AudioTrackFeature,
     SimulcastCodecInfo,
@@ -84,6 +85,7 @@ class Subscription:
         settings: What is shown of it.
         is_active: A copy is being sent, or about to be.
         mime_type: The codec in which its client takes the track, where that comes in several; else empty.
+        scorer: How well it arrives.
     """
 
     subscriber: Participant
@@ -93,6 +95,7 @@ class Subscription:
     settings: TrackSettings = field(default_factory=TrackSettings)
     is_active: bool = False
     mime_type: str = ""
+    scorer: Scorer = field(default_factory=Scorer)
 
     @property
     def layer(self) -> Layer:
@@ -121,6 +124,7 @@ class Track:
         live: The numbers of its codecs of which media came.
         asked: By codec, the best quality that its publisher was last asked for (see `rtpcore.room.dynacast`).
         lower_at_ms: When it will be asked for less, if nothing changes.
+        scorer: How well it comes.
     """
 
     publisher: Participant
@@ -134,6 +138,7 @@ class Track:
     live: set[int] = field(default_factory=set)
     asked: dict[str, int] = field(default_factory=dict)
     lower_at_ms: int | None = None
+    scorer: Scorer = field(default_factory=Scorer)
 
     @property
     def mime_types(self) -> list[str]:
