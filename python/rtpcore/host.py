@@ -85,6 +85,7 @@ class Host:
         self.welcome = Welcome(region=self.settings.region)
         self.exchange = Exchange(forwarder)
         self.load = Load(forwarder, self.settings.limit)
+        self._flushes: dict[str, asyncio.TimerHandle] = {}
         self._judge = Judge()
         self._judged_at_ms = now_ms()
         self._by_transport: dict[str, Session] = {}
@@ -246,6 +247,8 @@ class Host:
         """Send everybody away and forget the room."""
         self.perform(room, room.close(reason, now_ms()))
         self.rooms.pop(room.name, None)
+        if (flush := self._flushes.pop(room.sid, None)) is not None:
+            flush.cancel()
         self.exchange.close(room)
 
     def perform(self, room: Room, effects: Iterable[Effect]) -> None:
@@ -292,8 +295,14 @@ class Host:
                         listener(room, effect)
         for session in touched.values():
             session.negotiate()
+        if room.sid not in self._flushes and (waits_ms := room.waits_ms) is not None:
+            self._flushes[room.sid] = asyncio.get_running_loop().call_later(waits_ms / 1000, self._flush, room)
         for track in changed.values():
             self.perform(room, room.ask_for(track, now_ms()))
+
+    def _flush(self, room: Room) -> None:
+        self._flushes.pop(room.sid, None)
+        self.perform(room, room.flush())
 
     def _sources_of(self, track: Track) -> Sources | None:
         session = self.sessions.get(track.publisher.sid)
@@ -419,6 +428,7 @@ def _rules(settings: LiveKitConfig) -> Rules:
         max_metadata=limit.max_metadata_size,
         max_attributes=limit.max_attributes_size,
         max_name=limit.max_participant_name_length,
+        max_update=settings.room.update_batch_target_size,
         max_video_subscriptions=limit.subscription_limit_video,
         max_audio_subscriptions=limit.subscription_limit_audio,
     )

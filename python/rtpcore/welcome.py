@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rtpcore.room import datatracks
+from rtpcore.room import announcing, datatracks
 from rtpcore.wire import ids
 from rtpcore.wire.messages import ClientConfiguration, Codec, ServerInfo, SignalResponse
 
@@ -67,13 +67,13 @@ class Welcome:
             last_sequence: The number of the last reliable data packet that was taken from it.
         """
         participant, room = session.participant, session.room
-        first, update, about = SignalResponse(), SignalResponse(), SignalResponse()
+        first, about = SignalResponse(), SignalResponse()
         first.reconnect.client_configuration.CopyFrom(ClientConfiguration())
         first.reconnect.last_message_seq = last_sequence
         first.reconnect.server_info.CopyFrom(self._server_info())
-        update.update.participants.extend([*room.visible_to(participant), participant.info()])
+        everybody = announcing.updates([*room.visible_to(participant), participant.info()], room.rules.max_update)
         about.room_update.room.CopyFrom(room.info())
-        return [first, update, about, datatracks.listing(room, participant)]
+        return [first, *everybody, about, datatracks.listing(room, participant)]
 
     def _server_info(self) -> ServerInfo:
         return ServerInfo(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rtpcore.room import datatracks, dynacast, publishing, quality, speakers, subscribing
+from rtpcore.room import announcing, datatracks, dynacast, publishing, quality, speakers, subscribing
 from rtpcore.room.effects import Changed, Effect, Happened, Removed, Tell
 from rtpcore.room.rules import Rules
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Room"]
 
+_COUNT_INTERVAL_MS = 5000
+"""How often clients are told how many are in the room."""
+
 
 @dataclass(eq=False, slots=True)
 class Room:
@@ -46,6 +49,9 @@ class Room:
         max_participants: Dependent ones not counted; 0 for any number.
         rules: What its participants may do.
         emptied_at_ms: Since when nobody counts who is there; None while somebody does.
+        unannounced: By sid, what others are still to be told of participants (see `rtpcore.room.announcing`).
+        louder: By sid, those whose loudness has changed and who are still to be told of.
+        told_counts: Participants and publishers, as everybody was told last, and when (`counted_at_ms`, Unix time).
     """
 
     name: str
@@ -59,6 +65,10 @@ class Room:
     participants: dict[str, Participant] = field(default_factory=dict)
     was_joined: bool = False
     emptied_at_ms: int | None = None
+    unannounced: dict[str, ParticipantInfo] = field(default_factory=dict)
+    louder: dict[str, Participant] = field(default_factory=dict)
+    told_counts: tuple[int, int] = (0, 0)
+    counted_at_ms: int = 0
 
     def info(self) -> RoomInfo:
         """What clients and the server API are told of it."""
@@ -113,7 +123,7 @@ class Room:
         self.emptied_at_ms = None
         participant.state = ParticipantInfo.State.JOINED
         self.participants[participant.identity] = participant
-        effects += self.announce(participant)
+        effects += self.announce(participant, can_wait=True)
         for track in [track for other in self.others(participant) for track in other.tracks.values()]:
             effects += subscribing.offer(self, track, participant)
         return [*effects, *datatracks.offer_all(self, participant)]
@@ -123,12 +133,14 @@ class Room:
         if participant.state != ParticipantInfo.State.JOINED:
             return []
         participant.state = ParticipantInfo.State.ACTIVE
-        return [*self.announce(participant), Happened("participant_joined", participant)]
+        announced = self.announce(participant, can_wait=not participant.tracks)
+        return [*announced, Happened("participant_joined", participant)]
 
     def leave(self, participant: Participant, reason: DisconnectReason, now_ms: int) -> list[Effect]:
         """Let somebody go; its client is not told (see :meth:`remove`)."""
         if self.participants.get(participant.identity) is not participant:
             return []
+        was_publisher = bool(participant.tracks)
         was_active = participant.state == ParticipantInfo.State.ACTIVE
         effects: list[Effect] = []
         for subscription in list(participant.subscriptions.values()):
@@ -139,7 +151,8 @@ class Room:
         participant.pending.clear()
         participant.state = ParticipantInfo.State.DISCONNECTED
         participant.disconnect_reason = reason
-        effects += self.announce(participant)
+        effects += self.announce(participant, can_wait=not was_publisher)
+        self.louder.pop(participant.sid, None)
         del self.participants[participant.identity]
         if all(one.is_dependent for one in self.participants.values()):
             self.emptied_at_ms = now_ms
@@ -160,15 +173,20 @@ class Room:
 
     ##### What participants are and may do
 
-    def announce(self, participant: Participant, *, to_itself: bool = False) -> list[Effect]:
-        """Tell the others, and where asked itself, how a participant now is."""
-        participant.version += 1
-        update = SignalResponse()
-        update.update.participants.append(participant.info())
-        told = [] if participant.is_hidden else list(self.others(participant))
-        if to_itself:
-            told.append(participant)
-        return [Tell(one, update) for one in told]
+    def announce(self, participant: Participant, *, to_itself: bool = False, can_wait: bool = False) -> list[Effect]:
+        """Tell how a participant now is; see :func:`rtpcore.room.announcing.announce`."""
+        return announcing.announce(self, participant, to_itself=to_itself, can_wait=can_wait)
+
+    def flush(self) -> list[Effect]:
+        """Tell what has waited: call it so long after a change as :attr:`waits_ms` says, where that is not None."""
+        return [*speakers.flush(self), *announcing.flush(self)]
+
+    @property
+    def waits_ms(self) -> int | None:
+        """How long what has changed may wait to be told; None where nothing waits."""
+        if self.unannounced:
+            return announcing.waits_ms(self)
+        return speakers.WAITS_MS if self.louder else None
 
     def update_participant(
         self,
@@ -201,9 +219,7 @@ class Room:
     def update_room(self, metadata: str) -> list[Effect]:
         """Change the room's metadata and tell everybody."""
         self.metadata = metadata
-        update = SignalResponse()
-        update.room_update.room.CopyFrom(self.info())
-        return [Tell(one, update) for one in self.participants.values()]
+        return self._tell_all(self.info())
 
     ##### Tracks
 
@@ -242,7 +258,7 @@ class Room:
             participant.pending.remove(track)
         if track.sid not in participant.tracks:
             return []
-        quiet = speakers.heard(track, 0.0)
+        quiet = speakers.silenced(track)
         return [
             *quiet,
             *publishing.end(self, track),
@@ -259,7 +275,7 @@ class Room:
     def mute(self, track: Track, *, is_muted: bool, by_server: bool = False) -> list[Effect]:
         """A track is silent, or heard again."""
         track.info.muted = is_muted
-        effects: list[Effect] = speakers.heard(track, 0.0) if is_muted else []
+        effects: list[Effect] = speakers.silenced(track) if is_muted else []
         if by_server:
             message = SignalResponse()
             message.mute.sid, message.mute.muted = track.sid, is_muted
@@ -268,7 +284,7 @@ class Room:
 
     def hear(self, track: Track, level: float) -> list[Effect]:
         """A track is louder or quieter than before, 0 to 1."""
-        return speakers.heard(track, level)
+        return speakers.heard(self, track, level)
 
     def change_track(self, track: Track) -> list[Effect]:
         """Tell of a track whose description was changed."""
@@ -276,12 +292,26 @@ class Room:
 
     def check(self, now_ms: int) -> list[Effect]:
         """Do what time alone brings: fewer qualities are asked of publishers, and hopeless wishes are refused."""
-        effects: list[Effect] = []
+        effects = self._tell_counts(now_ms)
         for participant in self.participants.values():
             effects += subscribing.expire(participant, now_ms)
             for track in participant.tracks.values():
                 effects += self.ask_for(track, now_ms)
         return effects
+
+    def _tell_counts(self, now_ms: int) -> list[Effect]:
+        """How many are there, in moderation."""
+        info = self.info()
+        counts = (info.num_participants, info.num_publishers)
+        if counts == self.told_counts or now_ms - self.counted_at_ms < _COUNT_INTERVAL_MS:
+            return []
+        self.told_counts, self.counted_at_ms = counts, now_ms
+        return self._tell_all(info)
+
+    def _tell_all(self, info: RoomInfo) -> list[Effect]:
+        update = SignalResponse()
+        update.room_update.room.CopyFrom(info)
+        return [Tell(one, update) for one in self.participants.values()]
 
     def rate(
         self,

@@ -21,6 +21,7 @@ class Rules:
         max_metadata: Bytes, of the room's and of each participant's.
         max_attributes: Bytes of a participant's attributes, names included.
         max_name: Bytes of a participant's name.
+        max_update: Bytes of one message about participants; 0 for any number.
         max_video_subscriptions: Video tracks that a participant gets at once; 0 for any number.
         max_audio_subscriptions: Likewise of audio.
     """
@@ -34,6 +35,7 @@ class Rules:
     max_metadata: int = 512 * 1024
     max_attributes: int = 64 * 1024
     max_name: int = 256
+    max_update: int = 128 * 1024
     max_video_subscriptions: int = 0
     max_audio_subscriptions: int = 0
 
