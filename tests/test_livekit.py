@@ -14,6 +14,8 @@ from livekit import api
 from livekit.api.twirp_client import TwirpError
 
 from rtpcore import Config, Forwarder, Listen, Media
+from rtpcore.host import now_ms
+from rtpcore.http.rtc import HOST
 from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.serve import application
 from rtpcore.wire.messages import (
@@ -275,6 +277,15 @@ class TestSignalling:
         assert first.socket.closed
         await second.send(ping=1)
         await second.until("pong")
+
+    async def test_who_never_answers_an_offer_begins_anew(self, client: TestClient[Any, Any]) -> None:
+        alice = await Socket.join(client, token())
+        await alice.until("offer")
+        host = client.app[HOST]  # type: ignore[union-attr,attr-defined]
+        for seconds in (0, 14, 15):
+            host.check(now_ms() + 1000 * seconds)
+        leave = await alice.until("leave")
+        assert (leave.action, leave.reason) == (LeaveRequest.Action.RECONNECT, DisconnectReason.STATE_MISMATCH)
 
     async def test_a_change_of_oneself_is_in_the_next_token(self, client: TestClient[Any, Any]) -> None:
         alice = await Socket.join(client, token(can_update_own_metadata=True))

@@ -397,3 +397,18 @@ def test_who_takes_no_codec_of_a_track_is_told_once(is_single: bool) -> None:
     assert errors == [SubscriptionError.SE_CODEC_UNSUPPORTED]
     assert not old.session.peer.subscriber.copies
     stage.check()
+
+
+def test_an_offer_that_is_not_answered_is_noticed() -> None:
+    stage = Stage(is_single=False)
+    peer = stage.join("ada").peer
+    peer.negotiate()
+    assert not peer.is_overdue(1000)
+    assert not peer.is_overdue(15_999)
+    assert peer.is_overdue(16_000)
+    stage = Stage(is_single=False)
+    client = Client(stage.join("ada"))
+    client.session.negotiate()
+    talk(stage, [client])
+    assert not client.session.peer.is_overdue(0)
+    assert not client.session.peer.is_overdue(60_000)

@@ -395,6 +395,9 @@ class Host:
                 self.perform(session.room, session.room.remove(participant, DisconnectReason.JOIN_FAILURE, at_ms))
             elif session.lost_at_ms is not None and at_ms - session.lost_at_ms >= _GRACE_MS:
                 self._restart(session, DisconnectReason.CONNECTION_TIMEOUT)
+            elif session.is_attached and session.peer.is_overdue(at_ms):
+                logger.warning("participant %s leaves an offer without an answer", participant.sid)
+                self._restart(session, DisconnectReason.STATE_MISMATCH)
             elif at_ms - session.token_at_ms >= _TOKEN_INTERVAL_MS:
                 self._renew(session, at_ms)
         for room in self.rooms.values():
@@ -459,6 +462,7 @@ def _participant(
         metadata=parameters.metadata or claims.metadata,
         attributes={**claims.attributes, **parameters.attributes},
         kind=claims.participant_kind,
+        kind_details=claims.participant_kind_details,
         permission=permission,
         client=parameters.client,
         is_dependent=claims.is_dependent,

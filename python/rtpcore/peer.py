@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Feed", "Peer"]
 
+_PATIENCE_MS = 15_000
+"""How long a client may take to answer an offer, as with LiveKit's server."""
+
 logger = logging.getLogger("rtpcore.peer")
 
 
@@ -73,6 +76,7 @@ class Peer:
         self._send = send
         self._feeds: dict[str, Feed] = {}
         self._offer_id = 0
+        self._seen_pending: tuple[int, int] | None = None
         self._is_stale = False
         self._has_asked = False
 
@@ -159,6 +163,18 @@ class Peer:
         offer.offer.CopyFrom(SessionDescription(type="offer", sdp=self.subscriber.offer(), id=self._offer_id))
         offer.offer.mid_to_track_id.update(self.subscriber.mids())
         self._send(offer)
+
+    def is_overdue(self, now_ms: int) -> bool:
+        """Whether the client leaves an offer of ours without an answer; ask every second or so.
+
+        Args:
+            now_ms: Unix time.
+        """
+        if not self.subscriber.is_pending:
+            self._seen_pending = None
+        elif self._seen_pending is None or self._seen_pending[0] != self._offer_id:
+            self._seen_pending = (self._offer_id, now_ms)
+        return self._seen_pending is not None and now_ms - self._seen_pending[1] >= _PATIENCE_MS
 
     def restart(self) -> None:
         """The client is back, perhaps from another network: offer new ICE credentials where it is we who offer."""

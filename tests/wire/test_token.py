@@ -325,6 +325,11 @@ def test_a_kind_that_is_unknown_is_standard(kind: str, expected: int) -> None:
     assert read(kind=kind).participant_kind == expected
 
 
+def test_details_of_a_kind_that_nobody_knows_are_passed_over() -> None:
+    details = read(kind="agent", kindDetails=["cloud_agent", "of another world", "forwarded"]).participant_kind_details
+    assert details == (ParticipantInfo.CLOUD_AGENT, ParticipantInfo.FORWARDED)
+
+
 @pytest.mark.parametrize(
     ("claims", "expected"),
     [

@@ -7,6 +7,7 @@ call that follows another sees what that one did.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,8 @@ def _create_room(host: Host, grant: VideoGrant | None, request: CreateRoomReques
     room.empty_timeout = request.empty_timeout or room.empty_timeout
     room.departure_timeout = request.departure_timeout or room.departure_timeout
     room.max_participants = request.max_participants or room.max_participants
+    if request.sync_streams:
+        room.rules = replace(room.rules, sync_streams=True)
     if request.metadata and request.metadata != room.metadata:
         host.perform(room, room.update_room(request.metadata))
     return room.info()

@@ -20,6 +20,7 @@ class Participant:
 
     Attributes:
         joined_at_ms: Unix time.
+        kind_details: Of which sort of its kind, as `ParticipantInfo.KindDetail`.
         permission: What it may do; by its token, later by the server API.
         client: Its SDK; peers choose protocols by it.
         is_dependent: Agents and recorders: neither counted nor reason to keep a room open.
@@ -47,6 +48,7 @@ class Participant:
     metadata: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     kind: int = ParticipantInfo.Kind.STANDARD
+    kind_details: tuple[int, ...] = ()
     permission: ParticipantPermission = field(default_factory=ParticipantPermission)
     client: ClientInfo = field(default_factory=ClientInfo)
     is_dependent: bool = False
@@ -89,6 +91,7 @@ class Participant:
             permission=self.permission,
             is_publisher=bool(self.tracks),
             kind=self.kind,  # type: ignore[arg-type]
+            kind_details=self.kind_details,  # type: ignore[arg-type]
             client_protocol=self.client.client_protocol,
             capabilities=self.client.capabilities,
             tracks=[track.info for track in self.tracks.values()],

@@ -199,6 +199,12 @@ class Claims:
         return _KINDS.get(self.kind, ParticipantInfo.STANDARD)
 
     @property
+    def participant_kind_details(self) -> tuple[int, ...]:
+        """The details as `ParticipantInfo.KindDetail`, those that are known."""
+        known = dict(ParticipantInfo.KindDetail.items())
+        return tuple(known[one.upper()] for one in self.kind_details if one.upper() in known)
+
+    @property
     def is_dependent(self) -> bool:
         """Whether this participant serves others: it is not counted, and keeps no room open."""
         return self.kind in ("agent", "egress") or (
