@@ -29,6 +29,7 @@ from rtpcore.session import Session
 from rtpcore.wire.join import JoinParameters
 from rtpcore.wire.messages import (
     AddTrackRequest,
+    Encryption,
     MuteTrackRequest,
     ParticipantInfo,
     ParticipantPermission,
@@ -412,3 +413,25 @@ def test_an_offer_that_is_not_answered_is_noticed() -> None:
     talk(stage, [client])
     assert not client.session.peer.is_overdue(0)
     assert not client.session.peer.is_overdue(60_000)
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+@pytest.mark.parametrize(
+    ("facts", "first"),
+    [({}, "red"), ({"disable_red": True}, "opus"), ({"encryption": Encryption.GCM}, "opus")],
+)
+def test_sound_comes_with_redundancy_unless_its_publisher_will_not(
+    is_single: bool, facts: dict[str, Any], first: str
+) -> None:
+    stage = Stage(is_single=is_single)
+    ada = Client(stage.join("ada"))
+    add, *others = ada.publish("audio")
+    add.add_track.MergeFrom(AddTrackRequest(**facts))
+    for request in (add, *others):
+        stage.ask(ada.session, request)
+    ada.read()
+    (answer,) = [one.answer.sdp for one in ada.heard if one.HasField("answer")]
+    section = next(one for one in sdp.parse(answer).media if one.kind == "audio")
+    assert sdp.read_codecs(section)[0].mime_type == f"audio/{first}"
+    (track,) = ada.session.participant.tracks.values()
+    assert track.info.mime_type == f"audio/{first}"

@@ -15,7 +15,7 @@ from rtpcore import sdp
 from rtpcore.connection import Connection
 from rtpcore.copies import Copy, Sources
 from rtpcore.errors import ProtocolError
-from rtpcore.wire.messages import AudioTrackFeature, SessionDescription, SignalResponse, SignalTarget
+from rtpcore.wire.messages import AudioTrackFeature, Encryption, SessionDescription, SignalResponse, SignalTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,6 +243,8 @@ class Peer:
         track = self._announced(section)
         if track is None:
             return None
+        if track.kind == "audio":
+            return "audio/red" if _has_red(track) else "audio/opus"
         numbers = range(len(track.info.codecs))
         return next((track.mime_type(one) for one in numbers if track.is_named(section.track_id, one)), None)
 
@@ -267,6 +269,12 @@ class Peer:
         return {copy.sid: copy.mime_type for copy in self.subscriber.copies.values() if copy.mime_type}
 
 
+def _has_red(track: Track) -> bool:
+    """Whether sound shall come with redundancy: it is undone for those who do not take it, except where frames are
+    encrypted end to end."""
+    return not track.info.disable_red and track.info.encryption == Encryption.Type.NONE
+
+
 def _describe(feed: Feed, receiver: Receiver) -> None:
     """Write into a track's description what its media section says."""
     info, mid = feed.track.info, receiver.track.mid or ""
@@ -279,4 +287,5 @@ def _describe(feed: Feed, receiver: Receiver) -> None:
         codec.mid, codec.sdp_cid = mid, receiver.track.track_id
         first = names.get(codec.mime_type, first)
     if feed.codec == 0:
-        info.mid, info.mime_type = mid, first
+        info.mid = mid
+        info.mime_type = names["audio/red"] if "audio/red" in names and _has_red(feed.track) else first

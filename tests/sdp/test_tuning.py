@@ -1,9 +1,9 @@
-"""Parameters that are set after the negotiation."""
+"""Preferences and parameters that are set after the negotiation."""
 
 from __future__ import annotations
 
 from rtpcore import sdp
-from rtpcore.sdp.tuning import tune
+from rtpcore.sdp.tuning import prefer, tune
 
 TEXT = """v=0
 o=- 1 0 IN IP4 127.0.0.1
@@ -34,3 +34,9 @@ def test_parameters_are_added_and_replaced_in_their_section_alone() -> None:
 def test_a_format_without_parameters_gets_some() -> None:
     tuned = tune(sdp.parse(TEXT), "1", "opus", {"usedtx": "1"})
     assert [str(item) for item in tuned.media[1].all(sdp.Fmtp)] == ["fmtp:109 usedtx=1"]
+
+
+def test_the_codec_that_is_preferred_comes_first() -> None:
+    preferred = prefer(sdp.parse(TEXT), "0", "audio/RED")
+    assert [one.formats for one in preferred.media] == [("63", "111"), ("109",)]
+    assert prefer(sdp.parse(TEXT), "0", "audio/none") == sdp.parse(TEXT), "what is not there cannot be preferred"
