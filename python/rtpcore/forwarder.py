@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import weakref
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rtpcore import _core
@@ -40,7 +41,7 @@ from rtpcore.snapshot import Snapshot
 from rtpcore.stats import ReceiverStats, SenderStats, Stats, TransportStats
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
 __all__ = ["Forwarder", "Receiver", "Sender", "Transport"]
@@ -315,6 +316,8 @@ class Transport:
         self._state: TransportState = "new"
         self._is_closed = False
         self._changed = asyncio.Event()
+        # Who opens a stream of which number is known once the peer has described itself; None from then on.
+        self._early_channels: list[Callable[[], None]] | None = []
         # Receivers and senders live as long as their transport, whether or not anybody holds them.
         self._owned: list[Receiver | Sender] = []
 
@@ -369,6 +372,10 @@ class Transport:
         )
         for candidate in remote.candidates:
             self.add_candidate(candidate)
+        if remote.sctp_port is not None:
+            waiting, self._early_channels = self._early_channels or [], None
+            for open_channel in waiting:
+                open_channel()
 
     def add_candidate(self, candidate: Candidate) -> None:
         """Take one more candidate of the peer (trickle, RFC 8838).
@@ -461,7 +468,10 @@ class Transport:
         for limit in (max_retransmits, max_lifetime_ms):
             if limit is not None and not 0 <= limit < 2**32:
                 raise ParametersError(f"a channel cannot give up after {limit}", "0 to 4294967295")
-        self._core.open_channel(
+        if max_retransmits is not None and max_lifetime_ms is not None:
+            raise ParametersError("a channel gives up by count or by time", "set max_retransmits or max_lifetime_ms")
+        open_channel = partial(
+            self._core.open_channel,
             self._number,
             label,
             protocol=protocol,
@@ -470,6 +480,10 @@ class Transport:
             max_lifetime_ms=max_lifetime_ms,
             negotiated=negotiated,
         )
+        if self._early_channels is None:
+            open_channel()
+        else:
+            self._early_channels.append(open_channel)
 
     def send_data(self, label: str, payload: bytes | str) -> None:
         """Queue one message on the channel with this label; if the peer reads too slowly it is dropped and counted.
