@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING
 from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.exchange import Exchange
+from rtpcore.joining import early_requests, participant_of
 from rtpcore.judging import Judge
-from rtpcore.livekit_config import LiveKitConfig, SessionLimits
+from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.load import Load
+from rtpcore.policy import Gate, Policy
 from rtpcore.room import (
     Adjust,
     Changed,
+    Emptied,
     Happened,
     OpenData,
     Participant,
@@ -55,8 +58,10 @@ if TYPE_CHECKING:
 
     from rtpcore.copies import Sources
     from rtpcore.forwarder import Forwarder, Transport
+    from rtpcore.policy import Admission
     from rtpcore.room import Effect, Track
     from rtpcore.wire.join import JoinParameters
+    from rtpcore.wire.messages import AddTrackRequest
     from rtpcore.wire.token import Claims, Keyring
 
 __all__ = ["Host", "now_ms"]
@@ -73,8 +78,15 @@ _MAX_ROOMS = 10_000
 class Host:
     """Every room of this server, every client in them."""
 
-    def __init__(self, forwarder: Forwarder, keyring: Keyring, settings: LiveKitConfig | None = None) -> None:
+    def __init__(
+        self,
+        forwarder: Forwarder,
+        keyring: Keyring,
+        settings: LiveKitConfig | None = None,
+        policy: Policy | None = None,
+    ) -> None:
         """Keep rooms on ``forwarder``, which the caller opens and closes; ``keyring`` signs refreshed tokens."""
+        self.policy = policy or Policy()
         self.settings = settings or LiveKitConfig()
         self.rules = _rules(self.settings)
         self.forwarder = forwarder
@@ -82,6 +94,9 @@ class Host:
         self.rooms: dict[str, Room] = {}
         self.sessions: dict[str, Session] = {}
         self.on_event: list[Callable[[Room, Happened], None]] = []
+        self.on_created: list[Callable[[Room], None]] = []
+        self.on_emptied: list[Callable[[Room], None]] = []
+        self.on_changed: list[Callable[[Room, Participant], None]] = []
         self.welcome = Welcome(region=self.settings.region)
         self.exchange = Exchange(forwarder)
         self.load = Load(forwarder, self.settings.limit)
@@ -90,6 +105,7 @@ class Host:
         self._judged_at_ms = now_ms()
         self._by_transport: dict[str, Session] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self.gate = Gate(self.policy, self.perform)
 
     async def __aenter__(self) -> Self:
         """Follow the forwarder's events from now on."""
@@ -101,6 +117,7 @@ class Host:
     ) -> None:
         """Send everybody away."""
         self.close()
+        self.gate.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
@@ -112,12 +129,25 @@ class Host:
 
     ##### Clients
 
-    def join(self, claims: Claims, parameters: JoinParameters, *, is_attached: bool = True) -> Session:
+    async def admit(self, claims: Claims, parameters: JoinParameters) -> Admission:
+        """How a client may join, by its token and by the application's hooks. Raises JoinError."""
+        self.check_join(claims, parameters)
+        return await self.policy.join(claims, parameters)
+
+    def join(
+        self,
+        claims: Claims,
+        parameters: JoinParameters,
+        *,
+        refused: Iterable[AddTrackRequest] = (),
+        is_attached: bool = True,
+    ) -> Session:
         """Take a client in. Its first messages wait in the session's outbox.
 
         Args:
             claims: What its token says.
             parameters: How it wants to be served.
+            refused: Tracks that it asked for and may not publish.
             is_attached: It has a socket; clients that speak HTTP alone have none.
 
         Raises:
@@ -145,7 +175,9 @@ class Host:
         self._renew(session, at_ms)
         session.peer.begin()
         self.perform(room, effects)
-        for request in _early_requests(parameters):
+        for track in refused:
+            session.refuse_track(track)
+        for request in early_requests(parameters):
             self.handle(session, request)
         session.negotiate()
         self._connect(session)
@@ -153,7 +185,7 @@ class Host:
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
         """Who would join, if it may. Raises JoinError with the HTTP status that says why not."""
-        participant = _participant(claims, parameters, now_ms(), self.settings.limit, self.rules)
+        participant = participant_of(claims, parameters, now_ms(), self.settings.limit, self.rules)
         room = self.rooms.get(_room_of(claims))
         is_new = room is not None and participant.identity not in room.participants
         if room is not None and room.is_full and is_new and not participant.is_dependent:
@@ -196,6 +228,11 @@ class Host:
         session.negotiate()
         self._connect(session)
 
+    def activate(self, session: Session) -> None:
+        """A client is reached: it hears from now on, and others are told."""
+        self.perform(session.room, session.room.activate(session.participant))
+        self.exchange.activate(session.participant)
+
     def leave(self, session: Session, reason: DisconnectReason = DisconnectReason.CLIENT_INITIATED) -> None:
         """A client goes."""
         self.perform(session.room, session.room.leave(session.participant, reason, now_ms()))
@@ -237,6 +274,8 @@ class Host:
                     allows_remote_unmute=self.rules.allows_remote_unmute,
                 ),
             )
+            for listener in self.on_created:
+                listener(room)
         return room
 
     def _check_rooms(self) -> None:
@@ -262,7 +301,7 @@ class Host:
                 case Subscribe(subscription):
                     session = self.sessions.get(subscription.subscriber.sid)
                     sources = self._sources_of(subscription.track)
-                    if session is not None and sources is not None:
+                    if session is not None and sources is not None and self.gate.lets(room, subscription):
                         session.subscribe(subscription, sources)
                         changed[subscription.track.sid] = subscription.track
                         touched[session.participant.sid] = session
@@ -288,11 +327,16 @@ class Host:
                     session = self.sessions.get(participant.sid)
                     if session is not None:
                         self._renew(session, now_ms())
+                    for told in self.on_changed:
+                        told(room, participant)
                 case Removed(participant, reason):
                     self._forget(participant, reason)
                 case Happened():
                     for listener in self.on_event:
                         listener(room, effect)
+                case Emptied():
+                    for noticed in self.on_emptied:
+                        noticed(room)
         for session in touched.values():
             session.negotiate()
         if room.sid not in self._flushes and (waits_ms := room.waits_ms) is not None:
@@ -365,8 +409,7 @@ class Host:
     def _changed(self, session: Session, transport: Transport, state: str, reason: str) -> None:
         logger.info("transport %s of participant %s is %s (%s)", transport.id, session.participant.sid, state, reason)
         if state == "connected" and session.peer.primary.is_carried_by(transport):
-            self.perform(session.room, session.room.activate(session.participant))
-            self.exchange.activate(session.participant)
+            self.activate(session)
         elif state in ("failed", "closed") and reason != "closed_by_owner":
             self._by_transport.pop(transport.id, None)
             # A client that leaves closes its connections too, and its goodbye may come after.
@@ -435,54 +478,6 @@ def _rules(settings: LiveKitConfig) -> Rules:
         max_video_subscriptions=limit.subscription_limit_video,
         max_audio_subscriptions=limit.subscription_limit_audio,
     )
-
-
-def _participant(
-    claims: Claims, parameters: JoinParameters, now_ms: int, limit: SessionLimits, rules: Rules
-) -> Participant:
-    grant = claims.video
-    if grant is None or not grant.room_join:
-        raise JoinError(401, "permissions denied")
-    _check_length("a room name", grant.room, limit.max_room_name_length)
-    identity = claims.identity
-    _check_length("an identity", identity, limit.max_participant_identity_length)
-    if parameters.publish_suffix:
-        identity = f"{identity}#{parameters.publish_suffix}"
-    permission = grant.permission
-    reason = rules.why_too_long(parameters.metadata or "", dict(parameters.attributes), claims.name)
-    if reason:
-        raise JoinError(400, reason)
-    if (parameters.metadata or parameters.attributes) and not permission.can_update_metadata:
-        raise JoinError(401, "the token does not grant canUpdateOwnMetadata")
-    return Participant(
-        sid=ids.participant_sid(ids.secret),
-        identity=identity,
-        joined_at_ms=now_ms,
-        name=claims.name,
-        metadata=parameters.metadata or claims.metadata,
-        attributes={**claims.attributes, **parameters.attributes},
-        kind=claims.participant_kind,
-        kind_details=claims.participant_kind_details,
-        permission=permission,
-        client=parameters.client,
-        is_dependent=claims.is_dependent,
-        auto_subscribe=parameters.auto_subscribe and not parameters.publish_suffix,
-        auto_subscribe_data=parameters.auto_subscribe_data_track and not parameters.publish_suffix,
-        adaptive_stream=parameters.adaptive_stream,
-    )
-
-
-def _check_length(what: str, text: str, most: int) -> None:
-    if not text or 0 < most < len(text.encode()):
-        raise JoinError(400, f"{what} of 1 to {most} bytes is needed" if most else f"{what} is needed")
-
-
-def _early_requests(parameters: JoinParameters) -> list[SignalRequest]:
-    """What a client sent along with its wish to join, as the messages it would have sent after."""
-    requests = [SignalRequest(add_track=request) for request in parameters.add_tracks]
-    if parameters.publisher_offer is not None and parameters.publisher_offer.sdp:
-        requests.append(SignalRequest(offer=parameters.publisher_offer))
-    return requests
 
 
 def _reason(number: int) -> str:

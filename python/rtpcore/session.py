@@ -345,6 +345,11 @@ class Session:
             self.participant, name=update.name, metadata=update.metadata, attributes=update.attributes
         )
 
+    def refuse_track(self, announced: AddTrackRequest) -> None:
+        """The application does not let a track be published; it never comes to the room."""
+        reason, words = RequestResponse.Reason.NOT_ALLOWED, "the server does not let this track be published"
+        self._refuse(RequestResponse(reason=reason, message=words, add_track=announced))
+
     def _refuse(self, response: RequestResponse) -> list[Effect]:
         message = SignalResponse()
         message.request_response.CopyFrom(response)

@@ -15,6 +15,7 @@ __all__ = [
     "Adjust",
     "Changed",
     "Effect",
+    "Emptied",
     "Happened",
     "OpenData",
     "Removed",
@@ -94,6 +95,11 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class Emptied:
+    """The last participant that counts has gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Happened:
     """Something to tell outside of the room: a webhook event by its name in LiveKit's protocol."""
 
@@ -103,6 +109,6 @@ class Happened:
 
 
 Effect: TypeAlias = (
-    Tell | Subscribe | Unsubscribe | Adjust | OpenData | ShutData | RouteData | Changed | Removed | Happened
+    Tell | Subscribe | Unsubscribe | Adjust | OpenData | ShutData | RouteData | Changed | Removed | Emptied | Happened
 )
 """Anything a room asks for."""

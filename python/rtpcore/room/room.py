@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rtpcore.room import announcing, datatracks, dynacast, publishing, quality, speakers, subscribing
-from rtpcore.room.effects import Changed, Effect, Happened, Removed, Tell
+from rtpcore.room.effects import Changed, Effect, Emptied, Happened, Removed, Tell
 from rtpcore.room.rules import Rules
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
 from rtpcore.wire.messages import Room as RoomInfo
@@ -154,10 +154,12 @@ class Room:
         effects += self.announce(participant, can_wait=not was_publisher)
         self.louder.pop(participant.sid, None)
         del self.participants[participant.identity]
+        emptied: list[Effect] = []
         if all(one.is_dependent for one in self.participants.values()):
             self.emptied_at_ms = now_ms
+            emptied = [] if participant.is_dependent else [Emptied()]
         name = "participant_left" if was_active else "participant_connection_aborted"
-        return [*effects, Removed(participant, reason), Happened(name, participant)]
+        return [*effects, Removed(participant, reason), Happened(name, participant), *emptied]
 
     def remove(self, participant: Participant, reason: DisconnectReason, now_ms: int) -> list[Effect]:
         """Send somebody away for good, and say so to its client."""

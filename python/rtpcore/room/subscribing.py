@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rtpcore.room.track import Track
     from rtpcore.wire.messages import SubscriptionPermission, UpdateTrackSettings
 
-__all__ = ["adjust", "end", "expire", "offer", "permit", "reconsider", "wish"]
+__all__ = ["adjust", "end", "expire", "offer", "permit", "reconsider", "refuse", "wish"]
 
 _MAX_EARLY = 1000
 """Tracks of which one client may speak before they exist."""
@@ -105,6 +105,12 @@ def permit(room: Room, publisher: Participant, request: SubscriptionPermission) 
                 subscription.is_allowed = is_allowed
                 effects += [Tell(subscriber, _permission(subscription)), *_settle(room, subscription)]
     return effects
+
+
+def refuse(room: Room, subscription: Subscription) -> list[Effect]:
+    """The server does not let `subscription` be; the subscriber is told as if the publisher did not."""
+    subscription.is_allowed = False
+    return [Tell(subscription.subscriber, _permission(subscription)), *_settle(room, subscription)]
 
 
 def reconsider(room: Room, subscriber: Participant) -> list[Effect]:

@@ -1,0 +1,68 @@
+"""Who would join, and with what, by its token and by what its client asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtpcore.errors import JoinError
+from rtpcore.room import Participant
+from rtpcore.wire import ids
+from rtpcore.wire.messages import SignalRequest
+
+if TYPE_CHECKING:
+    from rtpcore.livekit_config import SessionLimits
+    from rtpcore.room import Rules
+    from rtpcore.wire.join import JoinParameters
+    from rtpcore.wire.token import Claims
+
+__all__ = ["check_length", "early_requests", "participant_of"]
+
+
+def participant_of(
+    claims: Claims, parameters: JoinParameters, now_ms: int, limit: SessionLimits, rules: Rules
+) -> Participant:
+    """Somebody who is in no room yet. Raises JoinError with the HTTP status that says why it may not join."""
+    grant = claims.video
+    if grant is None or not grant.room_join:
+        raise JoinError(401, "permissions denied")
+    check_length("a room name", grant.room, limit.max_room_name_length)
+    identity = claims.identity
+    check_length("an identity", identity, limit.max_participant_identity_length)
+    if parameters.publish_suffix:
+        identity = f"{identity}#{parameters.publish_suffix}"
+    permission = grant.permission
+    reason = rules.why_too_long(parameters.metadata or "", dict(parameters.attributes), claims.name)
+    if reason:
+        raise JoinError(400, reason)
+    if (parameters.metadata or parameters.attributes) and not permission.can_update_metadata:
+        raise JoinError(401, "the token does not grant canUpdateOwnMetadata")
+    return Participant(
+        sid=ids.participant_sid(ids.secret),
+        identity=identity,
+        joined_at_ms=now_ms,
+        name=claims.name,
+        metadata=parameters.metadata or claims.metadata,
+        attributes={**claims.attributes, **parameters.attributes},
+        kind=claims.participant_kind,
+        kind_details=claims.participant_kind_details,
+        permission=permission,
+        client=parameters.client,
+        is_dependent=claims.is_dependent,
+        auto_subscribe=parameters.auto_subscribe and not parameters.publish_suffix,
+        auto_subscribe_data=parameters.auto_subscribe_data_track and not parameters.publish_suffix,
+        adaptive_stream=parameters.adaptive_stream,
+    )
+
+
+def check_length(what: str, text: str, most: int) -> None:
+    """Raise JoinError unless a text has one byte, and at most so many; 0 for any number."""
+    if not text or 0 < most < len(text.encode()):
+        raise JoinError(400, f"{what} of 1 to {most} bytes is needed" if most else f"{what} is needed")
+
+
+def early_requests(parameters: JoinParameters) -> list[SignalRequest]:
+    """What a client sent along with its wish to join, as the messages it would have sent after."""
+    requests = [SignalRequest(add_track=request) for request in parameters.add_tracks]
+    if parameters.publisher_offer is not None and parameters.publisher_offer.sdp:
+        requests.append(SignalRequest(offer=parameters.publisher_offer))
+    return requests
