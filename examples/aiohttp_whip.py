@@ -7,19 +7,21 @@ sessions come with the routes; put your own login in front of them as a middlewa
 from aiohttp import web
 
 import rtpcore
-from rtpcore.http import whip
+from rtpcore.http import aiohttp, whip
 from rtpcore.node import Node
+
+node = Node(rtpcore.Forwarder())
 
 
 async def forward(app: web.Application):
     """Run a forwarder for as long as the application runs."""
-    async with rtpcore.Forwarder() as forwarder, Node(forwarder) as app[whip.NODE]:
+    async with node.forwarder, node:
         yield
 
 
 app = web.Application()
 app.cleanup_ctx.append(forward)
-app.add_routes(whip.routes())
+app.add_routes(aiohttp.routes(whip.routes(node)))
 
 if __name__ == "__main__":
     web.run_app(app, port=8080)

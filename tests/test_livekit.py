@@ -1,8 +1,12 @@
-"""LiveKit over HTTP without a browser: who is let in, the server API through its own client, webhooks."""
+"""LiveKit over HTTP without a browser: who is let in, the server API through its own client, webhooks.
+
+Under aiohttp and under an ASGI server, at the root and under a prefix.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,12 +16,11 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 from livekit import api
 from livekit.api.twirp_client import TwirpError
+from tests.serving import WAYS, mount
 
-from rtpcore import Config, Forwarder, Listen, Media
+from rtpcore import Config, Forwarder, Listen, Media, Server
 from rtpcore.host import now_ms
-from rtpcore.http.rtc import HOST
 from rtpcore.livekit_config import LiveKitConfig, load
-from rtpcore.serve import application
 from rtpcore.wire.messages import (
     AddTrackRequest,
     DisconnectReason,
@@ -50,8 +53,13 @@ def settings(extra: str = "") -> LiveKitConfig:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(application(FORWARDER, settings()))) as running:
+def server() -> Server:
+    return Server(settings(), config=FORWARDER)
+
+
+@pytest.fixture(params=WAYS)
+async def client(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[TestClient[Any, Any]]:
+    async with TestClient(mount(server, request.param)) as running:
         yield running
 
 
@@ -167,12 +175,13 @@ class TestJoining:
             assert answer.status == 503
 
 
-async def test_limits_of_the_configuration_hold() -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_limits_of_the_configuration_hold(way: str) -> None:
     text = (
         "limit: {max_room_name_length: 8, max_metadata_size: 4, signal_message_size_limit: 2000}\n"
         "room: {enable_remote_unmute: true, enabled_codecs: [{mime: video/VP8}, {mime: audio/opus}]}"
     )
-    async with TestClient(TestServer(application(FORWARDER, settings(text)))) as client:
+    async with TestClient(mount(Server(settings(text), config=FORWARDER), way)) as client:
         async with client.get("/rtc/validate", params={"access_token": token(room="räumlich")}) as answer:
             assert (answer.status, await answer.text()) == (400, "a room name of 1 to 8 bytes is needed")
         alice = await Socket.join(client, token(can_update_own_metadata=True))
@@ -192,7 +201,7 @@ async def test_limits_of_the_configuration_hold() -> None:
 
 
 async def test_a_full_server_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with TestClient(TestServer(application(FORWARDER, settings("limit: {num_tracks: 2}")))) as client:
+    async with TestClient(mount(Server(settings("limit: {num_tracks: 2}"), config=FORWARDER), "aiohttp")) as client:
         validate = {"access_token": token()}
         async with client.get("/rtc/validate", params=validate) as answer:
             assert answer.status == 200
@@ -201,10 +210,15 @@ async def test_a_full_server_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> 
             assert (answer.status, await answer.text()) == (503, "the server carries 2 tracks, as many as it may")
 
 
-async def test_a_server_that_stops_says_so() -> None:
-    async with TestClient(TestServer(application(FORWARDER, settings()))) as client:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_server_that_stops_says_so(way: str) -> None:
+    server = Server(settings(), config=FORWARDER)
+    async with TestClient(mount(server, way)) as client:
         alice = await Socket.join(client, token())
         await alice.until("join")
+        if "aiohttp" not in way:
+            # ASGI servers close websockets before they say that they stop.
+            server.close()
         closing = asyncio.create_task(client.server.close())
         leave = await alice.until("leave")
         assert (leave.reason, leave.action) == (DisconnectReason.SERVER_SHUTDOWN, LeaveRequest.Action.DISCONNECT)
@@ -278,10 +292,10 @@ class TestSignalling:
         await second.send(ping=1)
         await second.until("pong")
 
-    async def test_who_never_answers_an_offer_begins_anew(self, client: TestClient[Any, Any]) -> None:
+    async def test_who_never_answers_an_offer_begins_anew(self, server: Server, client: TestClient[Any, Any]) -> None:
         alice = await Socket.join(client, token())
         await alice.until("offer")
-        host = client.app[HOST]  # type: ignore[union-attr,attr-defined]
+        host = server.host
         for seconds in (0, 14, 15):
             host.check(now_ms() + 1000 * seconds)
         leave = await alice.until("leave")
@@ -407,6 +421,25 @@ class TestServerApi:
                 assert (answer.status, answer.content_type) == (status, "application/json")
                 assert (await answer.json())["code"] == code
 
+    async def test_a_body_that_is_too_long_is_refused(self, client: TestClient[Any, Any]) -> None:
+        headers = {"Authorization": f"Bearer {token()}", "Content-Type": "application/json"}
+        url, body = (
+            "/twirp/livekit.RoomService/ListRooms",
+            io.BytesIO(bytes(settings().limit.max_api_request_body_size + 1)),
+        )
+        async with client.post(url, headers=headers, data=body) as answer:
+            assert answer.status == 413
+
+    async def test_what_there_is_not(self, client: TestClient[Any, Any]) -> None:
+        for method, path, status in (
+            ("GET", "/nothing", 404),
+            ("POST", "/rtc", 405),
+            ("HEAD", "/livez", 200),
+            ("GET", "/", 200),
+        ):
+            async with client.request(method, path) as answer:
+                assert answer.status == status, path
+
     async def test_pages_of_any_origin_may_call(self, client: TestClient[Any, Any]) -> None:
         headers = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
         async with client.options("/twirp/livekit.RoomService/ListRooms", headers=headers) as answer:
@@ -432,7 +465,7 @@ async def test_webhooks_are_signed_in_order_and_tried_again(until: Callable[...,
     hooks.router.add_post("/hook", hook)
     async with TestServer(hooks) as server:
         extra = f"webhook: {{api_key: {KEY}, urls: ['{server.make_url('/hook')}']}}"
-        async with TestClient(TestServer(application(FORWARDER, settings(extra)))) as client:
+        async with TestClient(mount(Server(settings(extra), config=FORWARDER), "aiohttp")) as client:
             alice = await Socket.join(client, token("alice"))
             await alice.until("join")
             await alice.send(leave=LeaveRequest(reason=DisconnectReason.CLIENT_INITIATED))

@@ -10,8 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from rtpcore import sdp
 from rtpcore.errors import ConfigError
-from rtpcore.http import whip
-from rtpcore.serve import application, configure, parse_arguments, url
+from rtpcore.serve import NODE, application, configure, parse_arguments, url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,7 +32,7 @@ async def client(config: Config) -> AsyncIterator[TestClient[Any, Any]]:
 
 @pytest.fixture
 def node(client: TestClient[Any, Any]) -> Node:
-    found: Node = client.app[whip.NODE]
+    found: Node = client.app[NODE]
     return found
 
 

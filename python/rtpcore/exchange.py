@@ -92,6 +92,10 @@ class Exchange:
         else:
             member.subscribe(known, handle)
 
+    def member(self, participant: Participant) -> Member | None:
+        """Who speaks and hears for a participant; None once it has gone."""
+        return self._members.get(participant.sid)
+
     def update(self, participant: Participant) -> None:
         """What a participant may do has changed."""
         member = self._members.get(participant.sid)
@@ -124,9 +128,24 @@ class Exchange:
             hub.send(packet.SerializeToString(), label=_CHANNELS[packet.kind], to=members)
 
     async def perform_rpc(
-        self, room: Room, participant: Participant, method: str, payload: str, *, timeout_s: float
+        self,
+        room: Room,
+        participant: Participant,
+        method: str,
+        payload: str,
+        *,
+        timeout_s: float,
+        caller: Participant | None = None,
     ) -> str:
         """Call a method that a participant's client has registered, and give its answer.
+
+        Args:
+            room: Where.
+            participant: Whose client.
+            method: Its name.
+            payload: At most 15 KiB of UTF-8.
+            timeout_s: How long the answer may take.
+            caller: The participant in this process that calls; None for the server itself.
 
         Raises:
             RpcFailure: It did not answer in time, has no such method, or its method failed.
@@ -142,7 +161,11 @@ class Exchange:
         request.id, request.method, request.payload = secrets.token_hex(16), method, payload
         request.response_timeout_ms, request.version = int(timeout_s * 1000), 1
         replies = hub.replies(request.id)
-        hub.send(packet.SerializeToString(), to=[member])
+        speaker = None if caller is None else self._members.get(caller.sid)
+        if speaker is not None:
+            speaker.say(packet.SerializeToString())
+        else:
+            hub.send(packet.SerializeToString(), to=[member])
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_s
         patience, is_heard = min(_ACK_PATIENCE_S, timeout_s), False

@@ -21,25 +21,27 @@ from aiohttp import web
 
 from rtpcore.config import Config, Limits
 from rtpcore.errors import ConfigError, RtpcoreError
-from rtpcore.forwarder import Forwarder
-from rtpcore.host import Host
-from rtpcore.http import ingest, page, rooms, rtc, status, webhooks, whip
+from rtpcore.http import aiohttp, page, status, whip
+from rtpcore.http.request import MAX_REQUEST_LINE
 from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.node import Node
-from rtpcore.wire.token import Keyring
+from rtpcore.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-__all__ = ["application", "configure", "main", "parse_arguments"]
+__all__ = ["NODE", "SERVER", "application", "configure", "main", "parse_arguments"]
 
 logger = logging.getLogger("rtpcore.serve")
 
 _PATIENCE_S = 10.0
 """How long clients may take to read the last message when the server stops."""
 
-_MAX_REQUEST_LINE = 1 << 20
-"""Bytes of a request's first line, and of a header: what Go's servers take, and so what clients count on."""
+SERVER: web.AppKey[Server] = web.AppKey("rtpcore.server")
+"""Where :func:`application` keeps its server."""
+
+NODE: web.AppKey[Node] = web.AppKey("rtpcore.node")
+"""Where it keeps the rooms of WHIP and WHEP without tokens, in development."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -130,49 +132,29 @@ def _text_of(arguments: argparse.Namespace) -> str:
 
 
 def application(config: Config, settings: LiveKitConfig | None = None) -> web.Application:
-    """An aiohttp application that runs a forwarder while it runs itself.
+    """An aiohttp application that runs a server while it runs itself.
 
     Args:
         config: For the forwarder.
         settings: For everything else; those of ``--dev`` by default.
     """
-    settings = load(environ={}, is_dev=True) if settings is None else settings
-    keyring = Keyring(settings.keys, allow_short=settings.development)
-
-    async def run(app: web.Application) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            forwarder = await stack.enter_async_context(Forwarder(config))
-            app[whip.NODE] = await stack.enter_async_context(Node(forwarder))
-            host = Host(forwarder, keyring, settings)
-            hook = settings.webhook
-            if hook.urls:
-                hooks = await stack.enter_async_context(
-                    webhooks.Webhooks(
-                        keyring,
-                        key=hook.api_key,
-                        urls=hook.urls,
-                        wants=hook.filter_params.lets,
-                        has_full_room=settings.room.enable_full_room_in_webhooks,
-                    )
-                )
-                host.on_event.append(hooks.notify)
-            app[rtc.HOST] = await stack.enter_async_context(host)
-            yield
-
-    app = web.Application(client_max_size=settings.limit.max_api_request_body_size, middlewares=[rtc.cors])
-
-    async def say_goodbye(app: web.Application) -> None:
-        # Before open websockets are waited for.
-        app[rtc.HOST].close()
-
-    app.cleanup_ctx.append(run)
-    app.on_shutdown.append(say_goodbye)
-    app.add_routes([*page.routes(has_page=settings.development), *status.health_routes()])
-    app.add_routes([*rtc.routes(), *rooms.routes(), *ingest.routes()])
-    if settings.development:
-        # These ask for no token, so that a camera is a click away.
-        app.add_routes([*status.routes(), *whip.routes()])
+    server = Server(load(environ={}, is_dev=True) if settings is None else settings, config=config)
+    app = web.Application()
+    app[SERVER] = server
+    if server.settings.development:
+        # The page, and what asks for no token, so that a camera is a click away.
+        app[NODE] = node = Node(server.forwarder)
+        app.add_routes(page.routes(server.host.keyring))
+        app.add_routes(aiohttp.routes([*status.routes(node), *whip.routes(node)], max_body=server.max_body))
+    server.add_routes(app)
+    app.cleanup_ctx.append(_run_node)
     return app
+
+
+async def _run_node(app: web.Application) -> AsyncIterator[None]:
+    # After the server, on whose forwarder it is.
+    async with app[NODE] if NODE in app else contextlib.nullcontext():
+        yield
 
 
 async def serve(settings: LiveKitConfig, config: Config) -> None:
@@ -182,8 +164,8 @@ async def serve(settings: LiveKitConfig, config: Config) -> None:
         application(config, settings),
         access_log=None,
         shutdown_timeout=_PATIENCE_S,
-        max_line_size=_MAX_REQUEST_LINE,
-        max_field_size=_MAX_REQUEST_LINE,
+        max_line_size=MAX_REQUEST_LINE,
+        max_field_size=MAX_REQUEST_LINE,
     )
     await runner.setup()
     try:

@@ -16,9 +16,8 @@ from tests.e2e.conformance import pytest_generate_tests, pytest_runtest_makerepo
 from tests.e2e.peers import Peer, until
 
 from rtpcore.config import Config, Listen
-from rtpcore.http.rtc import HOST
 from rtpcore.livekit_config import load
-from rtpcore.serve import application
+from rtpcore.serve import SERVER, application
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -141,7 +140,7 @@ async def livekit() -> AsyncIterator[tuple[str, Host]]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}", app[HOST]
+    yield f"http://{host}:{port}", app[SERVER].host
     await runner.cleanup()
 
 

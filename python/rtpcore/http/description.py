@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
+from rtpcore.http.request import Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
+    from rtpcore.http.request import Request
     from rtpcore.sdp import Fragment
 
-    Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 __all__ = ["SDP", "answering", "created", "patched", "read_fragment", "read_offer"]
 
@@ -25,7 +25,7 @@ _MAX_OFFER = 512 * 1024
 """Characters of an offer; those of browsers with many tracks have some ten thousand."""
 
 
-async def read_offer(request: web.Request) -> str:
+async def read_offer(request: Request) -> str:
     """The offer in a POST. Raises JoinError where it is none, or too long."""
     if request.content_type != SDP:
         raise JoinError(415, f"send {SDP}")
@@ -35,14 +35,14 @@ async def read_offer(request: web.Request) -> str:
     return text
 
 
-async def read_fragment(request: web.Request, tag: str) -> str:
+async def read_fragment(request: Request, tag: str) -> str:
     """The fragment in a PATCH (RFC 9725 §4.3).
 
     Raises JoinError where it is none, or meant for another ICE session than `tag`.
     """
     if request.content_type != _FRAGMENT:
         raise JoinError(415, f"send {_FRAGMENT}")
-    match = request.headers.get("If-Match")
+    match = request.headers.get("if-match")
     if match is None:
         raise JoinError(428, "If-Match is needed: the ETag of this session, or * to restart ICE")
     if match not in ("*", tag):
@@ -50,23 +50,23 @@ async def read_fragment(request: web.Request, tag: str) -> str:
     return await request.text()
 
 
-def created(answer: str, location: str, tag: str) -> web.Response:
+def created(answer: str, location: str, tag: str) -> Response:
     """The response to an offer that was taken."""
     headers = {"Location": location, "ETag": tag, "Access-Control-Expose-Headers": "Location, ETag, Link"}
-    return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
+    return Response(201, answer.encode(), SDP, headers)
 
 
-def patched(fragment: Fragment | None, tag: str) -> web.Response:
+def patched(fragment: Fragment | None, tag: str) -> Response:
     """The response to a fragment: ours after an ICE restart, else nothing."""
     if fragment is None:
-        return web.Response(status=204)
-    return web.Response(status=200, text=str(fragment), content_type=_FRAGMENT, headers={"ETag": tag})
+        return Response(204)
+    return Response(200, str(fragment).encode(), _FRAGMENT, {"ETag": tag})
 
 
-def answering(handler: Handler, write: Callable[[str, int], web.Response]) -> Handler:
+def answering(handler: Handler, write: Callable[[str, int], Response]) -> Handler:
     """Turn what a client did wrong into the status that says so; `write` makes a response of reason and status."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: Request) -> Response:
         try:
             return await handler(request)
         except JoinError as error:

@@ -15,80 +15,97 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
+from rtpcore import sdp
 from rtpcore.errors import JoinError, RtpcoreError
 from rtpcore.http.description import answering, created, patched, read_fragment, read_offer
-from rtpcore.http.rtc import HOST, claims_of
+from rtpcore.http.request import Response, Route
+from rtpcore.http.rtc import claims_of
 from rtpcore.wire.join import JoinParameters
-from rtpcore.wire.messages import ClientInfo, TrackSource
+from rtpcore.wire.messages import AddTrackRequest, ClientInfo, TrackSource, TrackType
 
 if TYPE_CHECKING:
+    from rtpcore.host import Host
+    from rtpcore.http.request import Request
     from rtpcore.session import Session
+    from rtpcore.wire.token import Claims
 
 __all__ = ["routes"]
 
 _PROTOCOL = 16
 _SOURCES = {"audio": TrackSource.MICROPHONE, "video": TrackSource.CAMERA}
+_TYPES = {"audio": TrackType.AUDIO, "video": TrackType.VIDEO}
 
 
-def routes() -> list[web.RouteDef]:
+def routes(host: Host) -> list[Route]:
     """The routes of this module."""
+
+    async def publish(request: Request) -> Response:
+        return await _begin(host, request, subscribes=False)
+
+    async def play(request: Request) -> Response:
+        return await _begin(host, request, subscribes=True)
+
+    async def patch(request: Request) -> Response:
+        session = _session(host, request)
+        fragment = session.peer.publisher.trickle(await read_fragment(request, _tag(session)))
+        return patched(fragment, _tag(session))
+
+    async def delete(request: Request) -> Response:
+        host.leave(_session(host, request))
+        return Response(200)
+
     return [
-        web.post("/whip/v1", answering(_publish, _json)),
-        web.post("/whep/v1", answering(_play, _json)),
-        web.patch("/{way:whip|whep}/v1/{sid}", answering(_patch, _json)),
-        web.delete("/{way:whip|whep}/v1/{sid}", answering(_delete, _json)),
+        Route("POST", "/whip/v1", answering(publish, _json)),
+        Route("POST", "/whep/v1", answering(play, _json)),
+        *(Route("PATCH", f"/{way}/v1/{{sid}}", answering(patch, _json)) for way in ("whip", "whep")),
+        *(Route("DELETE", f"/{way}/v1/{{sid}}", answering(delete, _json)) for way in ("whip", "whep")),
     ]
 
 
-def _json(reason: str, status: int) -> web.Response:
+def _json(reason: str, status: int) -> Response:
     """A refusal as LiveKit writes it."""
-    return web.json_response({"error": reason}, status=status)
+    return Response.of_json({"error": reason}, status)
 
 
-async def _publish(request: web.Request) -> web.Response:
-    return await _begin(request, subscribes=False)
-
-
-async def _play(request: web.Request) -> web.Response:
-    return await _begin(request, subscribes=True)
-
-
-async def _begin(request: web.Request, *, subscribes: bool) -> web.Response:
-    host = request.app[HOST]
-    claims = claims_of(request)
+async def _begin(host: Host, request: Request, *, subscribes: bool) -> Response:
+    claims = claims_of(host, request)
     if claims.video is None or not (claims.video.may_subscribe if subscribes else claims.video.may_publish()):
         raise JoinError(401, "permissions denied")
     offer = await read_offer(request)
-    parameters = JoinParameters(client=ClientInfo(protocol=_PROTOCOL), is_single=True, auto_subscribe=subscribes)
-    session = host.join(claims, parameters, is_attached=False)
+    wish = JoinParameters(client=ClientInfo(protocol=_PROTOCOL), is_single=True, auto_subscribe=subscribes)
+    admission = await host.admit(claims, wish)
+    if not subscribes:
+        await _check_tracks(host, admission.claims, offer)
+    session = host.join(admission.claims, admission.parameters, is_attached=False)
+    # It is answered once, with what it may have by then.
+    await host.gate.settled(session.participant)
+    if session.is_over:
+        raise JoinError(403, "the participant was sent away")
     try:
         answer = session.exchange(offer, _SOURCES)
     except RtpcoreError:
         host.leave(session)
         raise
     way = "whep" if subscribes else "whip"
-    return created(answer, f"/{way}/v1/{session.participant.sid}", _tag(session))
+    return created(answer, f"{request.prefix}/{way}/v1/{session.participant.sid}", _tag(session))
 
 
-async def _patch(request: web.Request) -> web.Response:
-    session = _session(request)
-    fragment = session.peer.publisher.trickle(await read_fragment(request, _tag(session)))
-    return patched(fragment, _tag(session))
+async def _check_tracks(host: Host, claims: Claims, offer: str) -> None:
+    """Refuse an offer with a track that a hook does not let be published: there is no way to take half of it."""
+    if host.policy.hooks.may_publish is None or claims.video is None:
+        return
+    for kind in dict.fromkeys(track.kind for track in sdp.parse(offer).tracks):
+        track = AddTrackRequest(type=_TYPES[kind], source=_SOURCES[kind])
+        if not await host.policy.publish(claims.video.room, claims.identity, track):
+            raise JoinError(403, f"the server does not let {kind} be published")
 
 
-async def _delete(request: web.Request) -> web.Response:
-    request.app[HOST].leave(_session(request))
-    return web.Response(status=200)
-
-
-def _session(request: web.Request) -> Session:
+def _session(host: Host, request: Request) -> Session:
     """The session that the path names, for whoever has a token of the same participant."""
-    session = request.app[HOST].sessions.get(request.match_info["sid"])
+    session = host.sessions.get(request.parameters["sid"])
     if session is None:
         raise JoinError(404, "no such session")
-    claims = claims_of(request)
+    claims = claims_of(host, request)
     if (
         claims.identity != session.participant.identity
         or claims.video is None

@@ -7,7 +7,8 @@
     GET /page/…       what the pages consist of, files from the wheel
     GET /dev/token    a token for ?room= and ?identity=, with ?name= if wanted
 
-Only with ``--dev``: outside of it ``/`` is what health checks ask, and there is nothing else of this.
+Only with ``--dev``, and only of `rtpcore.serve`: elsewhere ``/`` is what health checks ask, and there is nothing else
+of this.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from rtpcore.http.rtc import HOST
 from rtpcore.wire.token import Claims, VideoGrant
+
+if TYPE_CHECKING:
+    from rtpcore.wire.token import Keyring
 
 __all__ = ["routes"]
 
@@ -41,26 +45,24 @@ _TOKEN_LIFETIME = 6 * 3600.0
 _AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 
-def routes(*, has_page: bool = True) -> list[web.RouteDef]:
-    """The routes of this module; without the pages ``/`` is only what health checks ask."""
-    if not has_page:
-        return [web.get("/", _health)]
+def routes(keyring: Keyring) -> list[web.RouteDef]:
+    """The routes of this module, for an aiohttp application; they stand before the health check at ``/``."""
+
+    async def token(request: web.Request) -> web.Response:
+        return await _token(request, keyring)
+
     return [
         web.get("/", _index),
         web.get("/whip", _whip),
         web.get(r"/page/{path:[a-z/-]+\.(css|js|svg)}", _file),
-        web.get("/dev/token", _token),
+        web.get("/dev/token", token),
     ]
-
-
-async def _health(_request: web.Request) -> web.Response:
-    return web.Response(text="OK")
 
 
 async def _index(request: web.Request) -> web.StreamResponse:
     if "text/html" not in request.headers.get("Accept", ""):
         # Load balancers and health checks ask without saying what they take.
-        return await _health(request)
+        return web.Response(text="OK")
     if not (_ROOT / _CLIENT).is_file():
         return _respond(request, "room/incomplete.html", status=503)
     return _respond(request, "room/index.html")
@@ -74,7 +76,7 @@ async def _file(request: web.Request) -> web.StreamResponse:
     return _respond(request, request.match_info["path"])
 
 
-async def _token(request: web.Request) -> web.Response:
+async def _token(request: web.Request, keyring: Keyring) -> web.Response:
     # The keys may be others than those that everybody knows: pages of other sites get nothing.
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != request.host):
@@ -84,7 +86,7 @@ async def _token(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(text="say for whom and for which room: /dev/token?room=&identity=")
     grant = VideoGrant(room_join=True, room=room, can_update_own_metadata=True)
     claims = Claims(identity=identity, name=request.query.get("name", ""), video=grant)
-    token = request.app[HOST].keyring.issue(claims, now=time.time(), ttl=_TOKEN_LIFETIME)
+    token = keyring.issue(claims, now=time.time(), ttl=_TOKEN_LIFETIME)
     return web.json_response({"token": token}, headers={"Cache-Control": "no-store"})
 
 

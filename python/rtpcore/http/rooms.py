@@ -11,11 +11,10 @@ from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from rtpcore.errors import JoinError, LimitError, RpcFailure
 from rtpcore.host import now_ms
-from rtpcore.http.rtc import HOST, ROOT, claims_of
+from rtpcore.http.request import Response, Route
+from rtpcore.http.rtc import claims_of
 from rtpcore.wire import twirp
 from rtpcore.wire.messages import (
     CreateRoomRequest,
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from rtpcore.host import Host
+    from rtpcore.http.request import Request
     from rtpcore.room import Participant, Room
     from rtpcore.wire.token import VideoGrant
 
@@ -60,14 +60,18 @@ __all__ = ["routes"]
 logger = logging.getLogger("rtpcore.http.rooms")
 
 
-def routes() -> list[web.RouteDef]:
+def routes(host: Host) -> list[Route]:
     """The routes of this module."""
-    return [web.route("*", f"{ROOT}twirp/{{service}}/{{method}}", _call)]
+
+    async def call(request: Request) -> Response:
+        return await _call(host, request)
+
+    return [Route("*", "/twirp/{service}/{method}", call)]
 
 
-async def _call(request: web.Request) -> web.Response:
+async def _call(host: Host, request: Request) -> Response:
     try:
-        service, name = request.match_info["service"], request.match_info["method"]
+        service, name = request.parameters["service"], request.parameters["method"]
         if request.method != "POST":
             raise TwirpError("bad_route", f"unsupported method {request.method} (only POST is allowed)")
         reason = _ABSENT.get(service)
@@ -77,17 +81,17 @@ async def _call(request: web.Request) -> web.Response:
         if method is None:
             raise TwirpError("bad_route", f"no handler for path {request.path}")
         try:
-            grant = claims_of(request).video
+            grant = claims_of(host, request).video
         except JoinError as error:
             raise TwirpError("unauthenticated", error.reason) from error
         kind, action = method
         message = twirp.decode(request.content_type, await request.read(), kind())
-        answer = action(request.app[HOST], grant, message)
+        answer = action(host, grant, message)
         if isawaitable(answer):
             answer = await answer
-        return web.Response(body=twirp.encode(request.content_type, answer), content_type=request.content_type)
+        return Response(200, twirp.encode(request.content_type, answer), request.content_type)
     except TwirpError as error:
-        return web.Response(status=error.status, text=error.to_json(), content_type=twirp.JSON)
+        return Response(error.status, error.to_json().encode(), twirp.JSON)
 
 
 ##### Rooms

@@ -17,132 +17,108 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from aiohttp import WSMsgType, web
-
 from rtpcore.errors import JoinError, ProtocolError, TokenError
+from rtpcore.http.request import Response, Route, Upgrade
 from rtpcore.session import begin_anew
 from rtpcore.wire import join, signal
 from rtpcore.wire.messages import DisconnectReason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from typing import TypeAlias
-
     from rtpcore.host import Host
+    from rtpcore.http.request import Request, WebSocket
     from rtpcore.session import Session
     from rtpcore.wire.join import JoinParameters
+    from rtpcore.wire.messages import SignalRequest
     from rtpcore.wire.token import Claims
 
-    Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-__all__ = ["HOST", "ROOT", "claims_of", "cors", "routes"]
+__all__ = ["claims_of", "routes"]
 
 logger = logging.getLogger("rtpcore.http.rtc")
 
-HOST: web.AppKey[Host] = web.AppKey("rtpcore.host")
-"""Where an application keeps its host."""
-
-ROOT = "/{slash:/?}"
-"""Clients join a URL that ends in a slash and a path that begins with one."""
-
-_PING_INTERVAL = 10.0
-"""Seconds between websocket pings: proxies close what is silent for a minute, some for less."""
 _CLOSE_PATIENCE = 5.0
 """Seconds that a client has to take the last message."""
 
 
-def routes() -> list[web.RouteDef]:
+def routes(host: Host) -> list[Route]:
     """The routes of this module."""
+
+    async def validate(request: Request) -> Response:
+        return await _validate(host, request)
+
+    async def rtc(request: Request) -> Response | Upgrade:
+        return await _rtc(host, request)
+
     return [
-        web.get(f"{ROOT}rtc", _rtc),
-        web.get(f"{ROOT}rtc/v1", _rtc),
-        web.get(f"{ROOT}rtc/validate", _validate),
-        web.get(f"{ROOT}rtc/v1/validate", _validate),
+        Route("GET", "/rtc", rtc),
+        Route("GET", "/rtc/v1", rtc),
+        Route("GET", "/rtc/validate", validate),
+        Route("GET", "/rtc/v1/validate", validate),
     ]
 
 
-@web.middleware
-async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let pages of every origin call (Fetch §3.2): who may is told by tokens, not by where a page comes from."""
-    origin = request.headers.get("Origin")
-    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        response: web.StreamResponse = web.Response(status=204)
-    else:
-        response = await handler(request)
-    if origin is not None and not response.prepared:
-        response.headers.setdefault("Access-Control-Allow-Origin", origin)
-        response.headers.setdefault("Access-Control-Expose-Headers", "*")
-        if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Methods"] = "OPTIONS, HEAD, GET, POST, PATCH, DELETE"
-            response.headers["Access-Control-Allow-Headers"] = request.headers.get(
-                "Access-Control-Request-Headers", "*"
-            )
-            response.headers["Access-Control-Max-Age"] = "86400"
-    return response
-
-
-def claims_of(request: web.Request) -> Claims:
+def claims_of(host: Host, request: Request) -> Claims:
     """What the request's token says. Raises JoinError with 401."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme and scheme.lower() != "bearer":
         raise JoinError(401, "use Authorization: Bearer")
     token = token or request.query.get("access_token", "")
     if not token:
         raise JoinError(401, "permissions denied")
     try:
-        return request.app[HOST].keyring.verify(token, time.time())
+        return host.keyring.verify(token, time.time())
     except TokenError as error:
         raise JoinError(401, error.reason) from error
 
 
-def _parameters(request: web.Request) -> JoinParameters:
+def _parameters(request: Request) -> JoinParameters:
     try:
-        return join.parse(request.query, is_v1="/rtc/v1" in request.path)
+        return join.parse(request.query, is_v1=request.path.startswith("/rtc/v1"))
     except ProtocolError as error:
         raise JoinError(400, str(error)) from error
 
 
-async def _validate(request: web.Request) -> web.Response:
-    origin = {"Access-Control-Allow-Origin": "*"}
+async def _validate(host: Host, request: Request) -> Response:
     try:
-        request.app[HOST].check_join(claims_of(request), _parameters(request))
+        await host.admit(claims_of(host, request), _parameters(request))
     except JoinError as error:
-        return web.Response(status=error.status, text=error.reason, headers=origin)
-    return web.Response(text="success", headers=origin)
+        return Response.of_text(error.reason, error.status, Access_Control_Allow_Origin="*")
+    return Response.of_text("success", Access_Control_Allow_Origin="*")
 
 
-async def _rtc(request: web.Request) -> web.StreamResponse:
-    host = request.app[HOST]
+async def _rtc(host: Host, request: Request) -> Response | Upgrade:
+    if not request.is_websocket:
+        return Response(404)
     longest = host.settings.limit.signal_message_size_limit
-    socket = web.WebSocketResponse(max_msg_size=longest, timeout=_CLOSE_PATIENCE)
-    if not socket.can_prepare(request).ok:
-        return web.Response(status=404)
-    try:
-        claims, parameters = claims_of(request), _parameters(request)
-        session = host.resume(claims, parameters) if parameters.reconnect else host.join(claims, parameters)
-        if parameters.reconnect and session is not None and session.drops_next_resume:
-            session.drops_next_resume = False
-            host.detach(session)
-            return web.Response(status=503)
-    except JoinError as error:
-        return web.Response(status=error.status, text=error.reason)
+    claims, parameters = claims_of(host, request), _parameters(request)
+    if parameters.reconnect:
+        session = host.resume(claims, parameters)
+    else:
+        admission = await host.admit(claims, parameters)
+        session = host.join(admission.claims, admission.parameters, refused=admission.refused)
     if session is None:
-        # Not a failure of HTTP: the client would try the same again. It is to begin anew.
-        await socket.prepare(request)
-        await socket.send_bytes(begin_anew(DisconnectReason.STATE_MISMATCH).SerializeToString())
-        await socket.close()
-        return socket
-    return await _Socket(host, session, socket).run(request)
+        return Upgrade(_begin_anew, longest)
+    if parameters.reconnect and session.drops_next_resume:
+        session.drops_next_resume = False
+        host.detach(session)
+        return Response(503)
+    return Upgrade(_Socket(host, session).serve, longest)
+
+
+async def _begin_anew(socket: WebSocket) -> None:
+    # Not a failure of HTTP: the client would try the same again. It is to begin anew.
+    await socket.accept()
+    await socket.send(begin_anew(DisconnectReason.STATE_MISMATCH).SerializeToString())
+    await socket.close()
 
 
 class _Socket:
     """One websocket of a session; a session that resumes gets another one."""
 
-    def __init__(self, host: Host, session: Session, socket: web.WebSocketResponse) -> None:
+    def __init__(self, host: Host, session: Session) -> None:
         self._host = host
         self._session = session
-        self._socket = socket
         self._is_text = False
+        self._is_closed = False
         self._waiting = asyncio.Event()
         session.wake = self._waiting.set
 
@@ -150,56 +126,50 @@ class _Socket:
     def _is_current(self) -> bool:
         return self._session.wake == self._waiting.set
 
-    async def run(self, request: web.Request) -> web.WebSocketResponse:
+    async def serve(self, socket: WebSocket) -> None:
         """Carry messages both ways until either end has enough."""
-        tasks = []
+        writing: asyncio.Task[None] | None = None
         try:
-            await self._socket.prepare(request)
-            tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._ping())]
-            await self._read()
+            await socket.accept()
+            writing = asyncio.create_task(self._write(socket))
+            await self._read(socket)
         finally:
+            self._is_closed = True
             if self._is_current:
                 self._host.detach(self._session)
             self._waiting.set()
-            for task in tasks[1:]:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=_CLOSE_PATIENCE)
-            for task in tasks:
-                task.cancel()
-        return self._socket
+            if writing is not None:
+                await asyncio.wait([writing], timeout=_CLOSE_PATIENCE)
+                writing.cancel()
 
-    async def _read(self) -> None:
-        async for message in self._socket:
-            if not self._is_current:
-                return
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                return
-            self._is_text = message.type == WSMsgType.TEXT
+    async def _read(self, socket: WebSocket) -> None:
+        while (message := await socket.receive()) is not None and self._is_current:
+            self._is_text = isinstance(message, str)
             try:
-                request = signal.decode(message.data)
+                request = signal.decode(message)
             except ProtocolError as error:
                 logger.info("a message of participant %s is not read: %s", self._session.participant.sid, error)
                 continue
-            self._host.handle(self._session, request)
+            await self._handle(request)
 
-    async def _write(self) -> None:
+    async def _handle(self, request: SignalRequest) -> None:
+        session = self._session
+        if request.WhichOneof("message") == "add_track":
+            # While a hook decides, what this client sends waits behind it; nobody else does.
+            room, identity = session.room.name, session.participant.identity
+            if not await self._host.policy.publish(room, identity, request.add_track):
+                session.refuse_track(request.add_track)
+                return
+        self._host.handle(session, request)
+
+    async def _write(self, socket: WebSocket) -> None:
         outbox = self._session.outbox
-        while not self._socket.closed:
+        while True:
             # The session may go over to another socket while a frame is written: what waits then belongs to that one.
             while outbox and self._is_current:
-                frame = signal.encode(outbox.popleft(), as_text=self._is_text)
-                if isinstance(frame, str):
-                    await self._socket.send_str(frame)
-                else:
-                    await self._socket.send_bytes(frame)
-            if self._session.is_over or not self._is_current:
-                await self._socket.close()
+                await socket.send(signal.encode(outbox.popleft(), as_text=self._is_text))
+            if self._session.is_over or self._is_closed or not self._is_current:
+                await socket.close()
                 return
             self._waiting.clear()
             await self._waiting.wait()
-
-    async def _ping(self) -> None:
-        while not self._socket.closed:
-            await asyncio.sleep(_PING_INTERVAL)
-            await self._socket.ping()

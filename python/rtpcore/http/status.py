@@ -5,57 +5,62 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
-from rtpcore.http.whip import NODE
+from rtpcore.errors import JoinError
+from rtpcore.http.request import Response, Route
 from rtpcore.node import Player, Publisher
 
 if TYPE_CHECKING:
     from rtpcore.forwarder import Receiver, Sender
-    from rtpcore.node import Session
+    from rtpcore.http.request import Request
+    from rtpcore.node import Node, Session
 
 __all__ = ["health_routes", "routes"]
 
 
-def health_routes() -> list[web.RouteDef]:
-    """Whether the process lives; depends on nothing outside of it."""
-    return [web.get("/livez", _livez)]
+def health_routes() -> list[Route]:
+    """Whether the process lives; depends on nothing outside of it. ``/`` is what LiveKit's health checks ask."""
+    return [Route("GET", "/", _livez), Route("GET", "/livez", _livez)]
 
 
-def routes() -> list[web.RouteDef]:
+def routes(node: Node) -> list[Route]:
     """What goes on in rooms, for the page."""
+
+    async def stats(_request: Request) -> Response:
+        return Response.of_json(asdict(node.forwarder.stats()))
+
+    async def room(request: Request) -> Response:
+        return _room(node, request.parameters["room"])
+
+    async def own(request: Request) -> Response:
+        return _own(node, request)
+
     return [
-        web.get("/api/stats", _stats),
-        web.get("/api/rooms/{room}", _room),
-        web.get("/session/{room}/{session}/stats", _own),
+        Route("GET", "/api/stats", stats),
+        Route("GET", "/api/rooms/{room}", room),
+        Route("GET", "/session/{room}/{session}/stats", own),
     ]
 
 
-async def _livez(_request: web.Request) -> web.Response:
-    return web.Response(text="OK")
+async def _livez(_request: Request) -> Response:
+    return Response.of_text("OK")
 
 
-async def _stats(request: web.Request) -> web.Response:
-    return web.json_response(asdict(request.app[NODE].forwarder.stats()))
-
-
-async def _room(request: web.Request) -> web.Response:
-    node = request.app[NODE]
-    room = node.rooms.get(request.match_info["room"])
+def _room(node: Node, name: str) -> Response:
+    room = node.rooms.get(name)
     publishers = [] if room is None else [_publisher(publisher) for publisher in room.publishers.values()]
     players = [] if room is None else [_player(player) for player in room.players.values()]
-    return web.json_response({"publishers": publishers, "players": players, "drops": node.forwarder.stats().drops})
+    return Response.of_json({"publishers": publishers, "players": players, "drops": node.forwarder.stats().drops})
 
 
-async def _own(request: web.Request) -> web.Response:
+def _own(node: Node, request: Request) -> Response:
     """One session for those who know its id: its client. The resource itself answers no GET (RFC 9725 §4)."""
-    match request.app[NODE].find(request.match_info["room"], request.match_info["session"]):
+    match node.find(request.parameters["room"], request.parameters["session"]):
         case Publisher() as publisher:
-            return web.json_response(_publisher(publisher))
+            return Response.of_json(_publisher(publisher))
         case Player() as player:
-            return web.json_response(_player(player))
+            return Response.of_json(_player(player))
         case _:
-            raise web.HTTPNotFound(text="no such session")
+            raise JoinError(404, "no such session")
 
 
 def _session(session: Session) -> dict[str, Any]:

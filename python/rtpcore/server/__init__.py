@@ -1,0 +1,41 @@
+"""LiveKit's server as a part of an application: rooms, their people and what happens in them, as Python objects."""
+
+from rtpcore.server.events import (
+    Event,
+    ParticipantChanged,
+    ParticipantJoined,
+    ParticipantLeft,
+    RoomClosed,
+    RoomCreated,
+    RoomEmptied,
+    TrackPublished,
+    TrackUnpublished,
+)
+from rtpcore.server.local import LocalEvent, LocalParticipant, PacketReceived, Removed, RpcCall
+from rtpcore.server.server import Server
+from rtpcore.server.streams import BytesReceived, TextReceived
+from rtpcore.server.views import Participant, Room, Rooms, Track
+
+__all__ = [
+    "BytesReceived",
+    "Event",
+    "LocalEvent",
+    "LocalParticipant",
+    "PacketReceived",
+    "Participant",
+    "ParticipantChanged",
+    "ParticipantJoined",
+    "ParticipantLeft",
+    "Removed",
+    "Room",
+    "RoomClosed",
+    "RoomCreated",
+    "RoomEmptied",
+    "Rooms",
+    "RpcCall",
+    "Server",
+    "TextReceived",
+    "Track",
+    "TrackPublished",
+    "TrackUnpublished",
+]
