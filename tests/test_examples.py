@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib.util
+import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-import uvicorn
+from aiohttp import WSMsgType
 from aiohttp.test_utils import TestServer
+from fastapi import FastAPI
+from tests.serving import uvicorn_of
+
+from rtpcore.wire.messages import SignalResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,16 +39,9 @@ def load(path: Path) -> ModuleType:
 async def served(path: Path) -> AsyncIterator[str]:
     """The example's application on a free port; its URL."""
     app = load(path).app
-    if "fastapi" in path.stem:
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on"))
-        server.config.load()
-        server.lifespan = server.config.lifespan_class(server.config)
-        await server.startup()
-        try:
-            port = server.servers[0].sockets[0].getsockname()[1]
+    if isinstance(app, FastAPI):
+        async with uvicorn_of(app) as port:
             yield f"http://127.0.0.1:{port}"
-        finally:
-            await server.shutdown()
     else:
         async with TestServer(app) as aiohttp_server:
             yield str(aiohttp_server.make_url("")).rstrip("/")
@@ -67,7 +66,7 @@ def test_an_example_has_at_most_twenty_lines_of_code(path: Path) -> None:
     assert 5 < len(lines) <= 20, "\n".join(lines)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [one for one in EXAMPLES if "whip" in one.stem], ids=lambda path: path.stem)
 async def test_aiortc_publishes_and_plays_through_it(path: Path, peer: Callable[[], Any]) -> None:
     headers = {"Content-Type": "application/sdp"}
     async with served(path) as url, aiohttp.ClientSession(headers=headers) as http:
@@ -99,3 +98,51 @@ async def test_aiortc_publishes_and_plays_through_it(path: Path, peer: Callable[
         late.receive("video")
         async with http.post(f"{url}/whep/stage", data=await late.offer()) as response:
             assert response.status == 404
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the examples with LiveKit's clients read from the environment, and a port of media that is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("LIVEKIT_KEYS", "key: a secret of more than thirty-two bytes")
+    monkeypatch.setenv("LIVEKIT_CONFIG", f"rtc: {{udp_port: {port}, tcp_port: 0}}")
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("fastapi_livekit", ""), ("aiohttp_livekit", "/live")])
+@pytest.mark.usefixtures("keys")
+async def test_a_client_joins_with_a_token_of_the_application(name: str, prefix: str) -> None:
+    path = next(one for one in EXAMPLES if one.stem == name)
+    async with served(path) as url, aiohttp.ClientSession() as http:
+        async with http.get(f"{url}/token", params={"room": "stage", "identity": "alice"}) as answer:
+            token = (await answer.text()).strip('"')
+        async with http.ws_connect(f"{url}{prefix}/rtc", params={"access_token": token}) as client:
+            message = await asyncio.wait_for(client.receive(), 30)
+            assert message.type == WSMsgType.BINARY
+            assert SignalResponse.FromString(message.data).join.participant.identity == "alice"
+            if name == "aiohttp_livekit":
+                async with http.get(f"{url}/rooms") as answer:
+                    assert await answer.json() == {"stage": ["alice"]}
+            else:
+                async with http.get(f"{url}/rooms/stage/speakers") as answer:
+                    assert await answer.json() == []
+                async with http.get(f"{url}/rooms/nowhere/speakers") as answer:
+                    assert answer.status == 404
+
+
+@pytest.mark.usefixtures("keys")
+async def test_the_bot_says_what_it_hears() -> None:
+    module = load(next(one for one in EXAMPLES if one.stem == "echo_bot"))
+    server = module.server
+    async with uvicorn_of(module.app):
+        alice = await server.join("stage", "alice")
+        heard, events = alice.events(), server.events()
+        while "echo" not in server.rooms["stage"].participants:
+            await asyncio.wait_for(anext(events), 30)
+        alice.send("hello", topic="t")
+        alice.send_text("a line", topic="lk.chat")
+        said = [await asyncio.wait_for(anext(heard), 30) for _ in range(2)]
+        assert [(one.sender, one.topic) for one in said] == [("echo", "t"), ("echo", "lk.chat")]
+        assert (said[0].payload, said[1].text) == (b"hello", "a line")
+        assert await alice.perform_rpc("echo", "shout", "hey") == "HEY"
