@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -300,6 +301,23 @@ class TestSignalling:
             host.check(now_ms() + 1000 * seconds)
         leave = await alice.until("leave")
         assert (leave.action, leave.reason) == (LeaveRequest.Action.RECONNECT, DisconnectReason.STATE_MISMATCH)
+
+    async def test_who_reads_nothing_does_not_stay(
+        self, server: Server, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+    ) -> None:
+        monkeypatch.setattr("rtpcore.session._MAX_OUTBOX", 10)
+        monkeypatch.setattr("rtpcore.http.rtc._END_PATIENCE", 0.1)
+        monkeypatch.setattr("rtpcore.http.rtc._CLOSE_PATIENCE", 0.1)
+        alice, bob = await Socket.join(client, token("alice")), await Socket.join(client, token("bob"))
+        await bob.until("join")
+        for _ in range(40):
+            # More than the system buffers between the two, and nothing to compress.
+            server.rooms["stage"].set_metadata(secrets.token_hex(250_000))
+            await bob.until("room_update")
+        await until(lambda: list(server.rooms["stage"].participants) == ["bob"], "alice is let go of")
+        assert not alice.socket.closed, "it knows nothing of it"
+        await bob.send(ping=1)
+        await bob.until("pong")
 
     async def test_a_change_of_oneself_is_in_the_next_token(self, client: TestClient[Any, Any]) -> None:
         alice = await Socket.join(client, token(can_update_own_metadata=True))

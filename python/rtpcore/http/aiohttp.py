@@ -148,6 +148,11 @@ class _Socket:
         self._stop()
         await self._socket.close()
 
+    def abort(self) -> None:
+        self._stop()
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
     def _stop(self) -> None:
         if self._pinging is not None:
             self._pinging.cancel()

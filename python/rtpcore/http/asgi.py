@@ -222,6 +222,10 @@ class _Socket:
     async def close(self) -> None:
         await self._close(1000)
 
+    def abort(self) -> None:
+        # ASGI has no word for it; a server closes the connection when we return.
+        self._is_over = True
+
     async def _close(self, code: int) -> None:
         if not self._is_over:
             self._is_over = True

@@ -56,6 +56,9 @@ class WebSocket(Protocol):
     async def close(self) -> None:
         """Say goodbye (RFC 6455 §7.1.1). Idempotent."""
 
+    def abort(self) -> None:
+        """Let go of a client that takes nothing any more, not even a goodbye."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

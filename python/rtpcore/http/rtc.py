@@ -38,6 +38,9 @@ logger = logging.getLogger("rtpcore.http.rtc")
 _CLOSE_PATIENCE = 5.0
 """Seconds that a client has to take the last message."""
 
+_END_PATIENCE = 10.0
+"""Seconds after the end of a session until its socket is let go of, whether or not the client has read all."""
+
 
 def routes(host: Host) -> list[Route]:
     """The routes of this module."""
@@ -120,27 +123,47 @@ class _Socket:
         self._is_text = False
         self._is_closed = False
         self._waiting = asyncio.Event()
-        session.wake = self._waiting.set
+        self._reading: asyncio.Task[None] | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
+        session.wake = self._wake
 
     @property
     def _is_current(self) -> bool:
-        return self._session.wake == self._waiting.set
+        return self._session.wake == self._wake
+
+    def _wake(self) -> None:
+        self._waiting.set()
+        if self._giving_up is None and (self._session.is_over or not self._is_current):
+            # Who reads nothing does not read a goodbye either, and would stay for as long as its connection does.
+            self._giving_up = asyncio.get_running_loop().call_later(_END_PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
 
     async def serve(self, socket: WebSocket) -> None:
         """Carry messages both ways until either end has enough."""
-        writing: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
         try:
             await socket.accept()
-            writing = asyncio.create_task(self._write(socket))
-            await self._read(socket)
+            self._reading = asyncio.create_task(self._read(socket))
+            tasks = [self._reading, asyncio.create_task(self._write(socket))]
+            await asyncio.wait(tasks[:1])
+            if self._reading.cancelled():
+                socket.abort()
+            else:
+                self._reading.result()
         finally:
             self._is_closed = True
             if self._is_current:
                 self._host.detach(self._session)
-            self._waiting.set()
-            if writing is not None:
-                await asyncio.wait([writing], timeout=_CLOSE_PATIENCE)
-                writing.cancel()
+            self._wake()
+            if tasks:
+                await asyncio.wait(tasks[1:], timeout=_CLOSE_PATIENCE)
+            for task in tasks:
+                task.cancel()
+            if self._giving_up is not None:
+                self._giving_up.cancel()
 
     async def _read(self, socket: WebSocket) -> None:
         while (message := await socket.receive()) is not None and self._is_current:
