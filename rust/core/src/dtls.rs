@@ -13,7 +13,7 @@ mod hello;
 #[cfg(not(target_arch = "wasm32"))]
 mod openssl;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Instant;
 

@@ -16,7 +16,8 @@ use ::openssl::x509::{X509, X509NameBuilder};
 use super::openssl::Datagrams;
 use super::*;
 
-static ECDSA: LazyLock<Certificate> = LazyLock::new(|| {
+/// Ours, and our peers'.
+pub(crate) static ECDSA: LazyLock<Certificate> = LazyLock::new(|| {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     certify(&PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap())
 });
@@ -38,7 +39,7 @@ fn certify(key: &PKey<Private>) -> Certificate {
     Certificate { certificate: x509.build().to_der().unwrap(), private_key: key.private_key_to_pkcs8().unwrap() }
 }
 
-fn fingerprint(certificate: &Certificate) -> Fingerprint {
+pub(crate) fn fingerprint(certificate: &Certificate) -> Fingerprint {
     Fingerprint::Sha256(Fingerprint::sha256(&certificate.certificate))
 }
 

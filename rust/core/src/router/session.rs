@@ -205,8 +205,10 @@ impl Router {
     pub(super) fn session_deadline(&mut self, index: usize) -> Time {
         let Some(transport) = self.transports.get_mut(index) else { return Time::NEVER };
         let sctp = transport.sctp.as_ref().and_then(crate::sctp::Sctp::poll_timeout);
+        // Without a path DTLS cannot send what is due; it goes on once there is one again.
+        let has_path = transport.path.is_some();
         let (ice, dtls) = match &mut transport.session {
-            Some(session) => (session.ice.poll_timeout(), session.dtls_timeout),
+            Some(session) => (session.ice.poll_timeout(), session.dtls_timeout.filter(|_| has_path)),
             None => (None, None),
         };
         let gives_up_at = transport.gives_up_at;

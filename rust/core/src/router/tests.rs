@@ -20,6 +20,7 @@ use crate::units::Ssrc;
 mod loudness;
 mod media;
 mod peers;
+mod webrtc;
 mod workers;
 
 const TRACK: Ssrc = Ssrc(0x2222);
@@ -54,17 +55,19 @@ impl Bench {
         Self::of_worker(0, Limits { history_packets: 256, ..Limits::default() })
     }
 
+    fn of_worker(worker: u8, limits: Limits) -> Self {
+        Self::of(worker, limits, Vec::new())
+    }
+
+    fn with_local(local: Candidate) -> Self {
+        Self::of(0, Limits { history_packets: 256, ..Limits::default() }, vec![local])
+    }
+
     // An anchor only: everything in a test counts from zero.
     #[allow(clippy::disallowed_methods)]
-    fn of_worker(worker: u8, limits: Limits) -> Self {
-        let config = RouterConfig {
-            worker,
-            epoch: Instant::now(),
-            seed: 7,
-            locals: Vec::new(),
-            limits,
-            neighbours: 0b11 & !(1 << worker),
-        };
+    fn of(worker: u8, limits: Limits, locals: Vec<Candidate>) -> Self {
+        let neighbours = 0b11 & !(1 << worker);
+        let config = RouterConfig { worker, epoch: Instant::now(), seed: 7, locals, limits, neighbours };
         Self { router: Router::new(config), slab: SendSlab::new(64), now: Time::ZERO }
     }
 
