@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rtpcore.events import Layer, TransportState
 
-__all__ = ["EncodingStats", "MemberStats", "ReceiverStats", "SenderStats", "Stats", "TransportStats"]
+__all__ = ["EncodingStats", "Histogram", "MemberStats", "ReceiverStats", "SenderStats", "Stats", "TransportStats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long things took, by powers of two.
+
+    Attributes:
+        counts: Entry n counts what took at most 2^n microseconds, and more than the one before; the last one what took
+            longer than any other holds.
+        sum_s: All of it together, in seconds.
+
+    >>> Histogram((1, 0, 2), 9e-6).cumulative
+    ((1e-06, 1), (2e-06, 1), (inf, 3))
+    """
+
+    counts: tuple[int, ...] = ()
+    sum_s: float = 0.0
+
+    @property
+    def cumulative(self) -> tuple[tuple[float, int], ...]:
+        """Bounds in seconds with how many took at most so long, the last bound infinite."""
+        bounds = [2**n / 1e6 for n in range(len(self.counts) - 1)]
+        return tuple(zip([*bounds, math.inf], itertools.accumulate(self.counts), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +48,9 @@ class Stats:
         packets_forwarded: RTP packets handed to subscribers, retransmissions not counted.
         drops: Packets that went no further, by reason.
         transports: Peers held now.
+        added_delay: For each copy of an RTP packet that was forwarded, from the packet's arrival in the kernel until
+            its batch was sent.
+        keyframe_wait: From a subscriber's wish for a track or a layer until the keyframe was forwarded that began it.
     """
 
     packets_received: int
@@ -32,6 +60,8 @@ class Stats:
     packets_forwarded: int
     drops: dict[str, int]
     transports: int
+    added_delay: Histogram = Histogram()
+    keyframe_wait: Histogram = Histogram()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ pub struct Packet {
     pub seq: SeqNo,
     /// When the datagram was received.
     pub arrived_at: Time,
+    /// How long the kernel had held it then, in nanoseconds.
+    pub waited_ns: u32,
     /// The header as it lies in the bytes (of a retransmission: as the original would have had it).
     pub header: Header,
     /// Where the known header extensions lie in the bytes.
@@ -28,10 +30,16 @@ impl Packet {
         encoding: 0,
         seq: SeqNo::first(0),
         arrived_at: Time::ZERO,
+        waited_ns: 0,
         header: Header::BLANK,
         extensions: Extensions::NONE,
         descriptor: Descriptor::OPAQUE,
     };
+
+    /// When it reached this machine, as far as the kernel says.
+    pub fn kernel_had_it_at(&self) -> Time {
+        Time::from_nanos(self.arrived_at.as_nanos().saturating_sub(u64::from(self.waited_ns)))
+    }
 
     /// The payload within the packet's bytes.
     pub fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {

@@ -2,6 +2,7 @@
 
 use crate::drop::DropCounts;
 use crate::event::TransportState;
+use crate::histogram::Histogram;
 use crate::id::{MemberId, ReceiverId, SenderId, TransportId};
 use crate::send::Layer;
 use crate::time::Time;
@@ -43,6 +44,10 @@ pub struct Snapshot {
     pub forwarded: u64,
     /// Packets that went no further, by reason.
     pub drops: DropCounts,
+    /// For each copy of an RTP packet, from the packet's arrival in the kernel to when its batch was handed back to it.
+    pub added_delay: Histogram,
+    /// From a subscriber's wish for a track or a layer, or from its missing one, to the keyframe that began it.
+    pub keyframe_wait: Histogram,
     /// Per peer, in the order they came.
     pub transports: Vec<TransportStats>,
     /// Per track.

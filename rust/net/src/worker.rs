@@ -295,7 +295,7 @@ impl Worker {
     }
 
     /// Sends everything the router has to say: to peers, to neighbours, to the owner.
-    fn flush(&mut self, now: Time) {
+    fn flush(&mut self, mut now: Time) {
         loop {
             self.slab.clear();
             let Self { router, slab, .. } = self;
@@ -304,6 +304,8 @@ impl Worker {
                 break;
             }
             self.transmit();
+            // Once for a whole batch: how long it took is counted up to here.
+            now = self.clock.now();
         }
         while let Some((to, crossing)) = self.router.poll_crossing() {
             if let Err(crossing) = self.neighbours.send(to, crossing) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use rtpcore_core::DropCounts;
+use rtpcore_core::histogram::Histogram;
 use rtpcore_core::stats::{EncodingStats, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
 
 use crate::forwarder::state_name;
@@ -19,6 +20,8 @@ pub(crate) fn merged<'py>(py: Python<'py>, snapshots: &[Arc<Snapshot>]) -> PyRes
         total.sent.add(snapshot.sent);
         total.forwarded += snapshot.forwarded;
         total.drops.add(&snapshot.drops);
+        total.added_delay.add(&snapshot.added_delay);
+        total.keyframe_wait.add(&snapshot.keyframe_wait);
         for transport in &snapshot.transports {
             transports.set_item(transport.transport.as_u64(), transport_dict(py, transport)?)?;
         }
@@ -34,6 +37,8 @@ pub(crate) fn merged<'py>(py: Python<'py>, snapshots: &[Arc<Snapshot>]) -> PyRes
     set_traffic(&dict, "sent", total.sent)?;
     dict.set_item("packets_forwarded", total.forwarded)?;
     dict.set_item("drops", drops_dict(py, &total.drops)?)?;
+    dict.set_item("added_delay", histogram_pair(&total.added_delay))?;
+    dict.set_item("keyframe_wait", histogram_pair(&total.keyframe_wait))?;
     dict.set_item("transports", transports)?;
     dict.set_item("receivers", receivers)?;
     dict.set_item("senders", senders)?;
@@ -43,6 +48,11 @@ pub(crate) fn merged<'py>(py: Python<'py>, snapshots: &[Arc<Snapshot>]) -> PyRes
 fn set_traffic(dict: &Bound<'_, PyDict>, direction: &str, traffic: Traffic) -> PyResult<()> {
     dict.set_item(format!("packets_{direction}"), traffic.packets)?;
     dict.set_item(format!("bytes_{direction}"), traffic.bytes)
+}
+
+/// Counts by bucket, and the sum in nanoseconds.
+fn histogram_pair(histogram: &Histogram) -> (Vec<u64>, u64) {
+    (histogram.counts().to_vec(), histogram.nanos())
 }
 
 fn drops_dict<'py>(py: Python<'py>, drops: &DropCounts) -> PyResult<Bound<'py, PyDict>> {

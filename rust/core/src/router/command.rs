@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::delay::Wait;
 use super::{Copy, Feed, Intake, Owner, Router, narrow, source_of};
 use crate::command::{Command, Remote, Security};
 use crate::crossing::Crossing;
@@ -127,6 +128,7 @@ impl Router {
         }
         if let Some(path) = path {
             self.by_path.insert(path, Owner::Heard(index));
+            self.claim(path, true);
             if let Some(transport) = self.transports.get_mut(index) {
                 transport.paths.push(path);
             }
@@ -263,6 +265,7 @@ impl Router {
             is_paused: false,
             red: None,
             dropped: 0,
+            wait: Wait::default(),
         });
         self.copy_by_id.insert(id, copy);
         if let Some(transport) = self.transports.get_mut(transport) {
@@ -411,7 +414,8 @@ fn apply_wishes(copy: &mut Copy, feed: &Feed) {
     let is_blind = is_blind_to_layers(copy, feed);
     let Some(sender) = &mut copy.sender else { return };
     if copy.is_paused {
-        return sender.pause();
+        sender.pause();
+        return copy.wait.reconsider(sender);
     }
     let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
     let spatial = if is_simulcast {
@@ -423,6 +427,7 @@ fn apply_wishes(copy: &mut Copy, feed: &Feed) {
     };
     sender.set_target(Layer { spatial, temporal: copy.most.temporal });
     sender.resume();
+    copy.wait.reconsider(sender);
 }
 
 /// Whether the subscriber could not tell spatial layers apart: AV1 names them in the dependency descriptor alone, and libwebrtc

@@ -11,6 +11,17 @@ use crate::transport::Queued;
 /// The most packets that wait for their followers: what a worker receives at once of a few busy tracks.
 pub(super) const MAX_WAITING: usize = 64;
 
+/// A stored packet that followers of this worker have not been handed yet.
+pub(super) struct Waiting {
+    /// The index of its feed.
+    feed: u32,
+    packet: PacketRef,
+    /// When it reached this machine.
+    came_at: Time,
+    /// How many followers have taken it.
+    copies: u32,
+}
+
 impl Router {
     /// Keeps a stored packet for the followers of this worker, who take it at the end of the batch together with the others
     /// of its frame.
@@ -26,11 +37,12 @@ impl Router {
         if feed.senders.is_empty() && feed.workers == 0 {
             self.drops.count(Drop::NoFollower);
         }
+        let came_at = packet.kernel_had_it_at();
         if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
             self.fan_out_waiting(now);
             self.retarget(feed_index);
         }
-        self.waiting.push((narrow(feed_index), reference));
+        self.waiting.push(Waiting { feed: narrow(feed_index), packet: reference, came_at, copies: 0 });
         if self.waiting.len() >= MAX_WAITING {
             self.fan_out_waiting(now);
         }
@@ -40,18 +52,22 @@ impl Router {
     pub(super) fn fan_out_waiting(&mut self, now: Time) {
         let mut waiting = core::mem::take(&mut self.waiting);
         // In the order in which they came: a copy that moves from one track to another sees both.
-        for packets in waiting.chunk_by(|(one, _), (other, _)| one == other) {
-            if let Some(&(feed, _)) = packets.first() {
+        for packets in waiting.chunk_by_mut(|one, other| one.feed == other.feed) {
+            if let Some(feed) = packets.first().map(|first| first.feed) {
                 self.fan_out_here(now, feed as usize, packets);
             }
+        }
+        for Waiting { came_at, copies, .. } in &waiting {
+            self.departures.await_copies(now, *came_at, *copies);
         }
         waiting.clear();
         self.waiting = waiting;
     }
 
     /// Hands packets of one track to each of its followers here.
-    fn fan_out_here(&mut self, now: Time, feed_index: usize, packets: &[(u32, PacketRef)]) {
+    fn fan_out_here(&mut self, now: Time, feed_index: usize, packets: &mut [Waiting]) {
         let Self { feeds, copies, transports, store, dirty, events, drops, current, forwarded, timers, .. } = self;
+        let keyframe_waits = &mut self.keyframe_waits;
         let Some(feed) = feeds.get_mut(feed_index) else { return };
         let source = source_of(feed.id);
         let (mut wants, mut moved_on) = (0u8, None);
@@ -60,20 +76,24 @@ impl Router {
             let Some(transport) = transports.get_mut(copy.transport) else { continue };
             let Some(sender) = &mut copy.sender else { continue };
             if !transport.is_connected() {
-                for _ in packets {
+                for _ in &*packets {
                     drops.count(Drop::NotConnected);
                 }
                 continue;
             }
             *current = Some(copy.transport);
             let mut lacks_keyframe = false;
-            for &(_, reference) in packets {
+            for waiting in &mut *packets {
+                let reference = waiting.packet;
                 let Some((packet, ..)) = store.find(reference) else { continue };
                 let taken = sender
                     .forward(now, source, packet, reference)
                     .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }));
                 match taken {
-                    Ok(()) => *forwarded += 1,
+                    Ok(()) => {
+                        *forwarded += 1;
+                        waiting.copies += 1;
+                    }
                     Err(reason) => {
                         copy.dropped += 1;
                         drops.count(reason);
@@ -91,12 +111,14 @@ impl Router {
                 transport.is_dirty = true;
                 dirty.push_back(narrow(copy.transport));
             }
+            copy.wait.end(now, sender, keyframe_waits);
             // Judged after the last of them: a keyframe that came with the others was waited for no longer.
             if lacks_keyframe
                 && copy.source == feed.id
                 && let Some(encoding) = sender.wants_keyframe()
             {
                 wants |= 1 << encoding.min(7);
+                copy.wait.begin(now);
             }
             // The first packet of a stream wants a report at once: players line up by it.
             arm(transports, timers, copy.transport, sender.poll_timeout());
@@ -154,6 +176,9 @@ impl Router {
         let feed = self.feed_by_id.get(&copy.source).copied();
         let is_connected = self.transports.get(copy.transport).is_some_and(crate::transport::Transport::is_connected);
         if let (Some(encoding), Some(feed), true) = (wanted, feed, is_connected) {
+            if let Some(copy) = self.copies.get_mut(copy_index) {
+                copy.wait.begin(now);
+            }
             self.request_keyframes(now, feed, 1 << encoding.min(7));
         }
     }

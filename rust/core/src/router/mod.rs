@@ -13,6 +13,7 @@
 mod command;
 mod crossing;
 mod data;
+mod delay;
 mod fan_out;
 mod feedback;
 mod hub;
@@ -37,6 +38,7 @@ use crate::crossing::{Crossing, Parcel};
 use crate::data::Hub;
 use crate::drop::{Drop, DropCounts};
 use crate::event::{Event, Reason, TransportState};
+use crate::histogram::Histogram;
 use crate::ice::{self, Path};
 use crate::id::{HubId, MemberId, ReceiverId, SenderId, TransportId};
 use crate::packet::Packet;
@@ -48,10 +50,12 @@ use crate::send::{Sender, SourceId};
 use crate::speaker::{self, Meter};
 use crate::srtp::Tagger;
 use crate::stats::Traffic;
-use crate::store::{MAX_PACKET, PacketRef, PacketStore};
+use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
 use crate::transport::{Control, Transport};
 use crate::units::{Pt, SeqNo};
+use delay::{Departures, Wait};
+use fan_out::Waiting;
 
 /// Bounds of one router.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +152,7 @@ struct Copy {
     /// The payload type under which the source's packets are RED.
     red: Option<Pt>,
     dropped: u64,
+    wait: Wait,
 }
 
 /// One worker's table of peers.
@@ -176,8 +181,8 @@ pub struct Router {
     store: PacketStore,
     tagger: Tagger,
     dirty: VecDeque<u32>,
-    /// Packets that followers here have not been handed yet, with the index of their feed.
-    waiting: Vec<(u32, PacketRef)>,
+    /// Packets that followers here have not been handed yet.
+    waiting: Vec<Waiting>,
     /// Last words to peers that are gone.
     farewells: Control,
     timers: BinaryHeap<Reverse<(Time, u32)>>,
@@ -195,6 +200,8 @@ pub struct Router {
     sent: Traffic,
     forwarded: u64,
     drops: DropCounts,
+    departures: Departures,
+    keyframe_waits: Histogram,
 }
 
 impl Router {
@@ -235,6 +242,8 @@ impl Router {
             sent: Traffic::default(),
             forwarded: 0,
             drops: DropCounts::default(),
+            departures: Departures::new(),
+            keyframe_waits: Histogram::default(),
         }
     }
 

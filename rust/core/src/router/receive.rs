@@ -27,7 +27,7 @@ impl Router {
 
     /// The same, for one that had waited since `arrived_at` before anyone looked.
     ///
-    /// Only the arrival times that publishers are told of go by it: a burst that is read at once did not arrive at once, and
+    /// Only the arrival times that publishers are told of, and the delay that we count, go by it: a burst that is read at once did not arrive at once, and
     /// a sender that is told so takes its probe of the bandwidth for a failure.
     pub fn handle_datagram_at(&mut self, now: Time, arrived_at: Time, path: Path, datagram: &[u8]) {
         self.received.count(datagram.len());
@@ -131,7 +131,9 @@ impl Router {
         let feed_index = slot.ok_or(Drop::UnknownSsrc)? as usize;
         let feed = self.feeds.get_mut(feed_index).ok_or(Drop::UnknownSsrc)?;
         let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
-        let (accepted, packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
+        let (accepted, mut packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
+        let waited_ns = now.as_nanos().saturating_sub(arrived_at.as_nanos());
+        packet.waited_ns = u32::try_from(waited_ns).unwrap_or(u32::MAX);
         let is_new = intake.begin(accepted.encoding);
         let deadline = intake.deadline();
         let receiver = feed.id;
@@ -214,6 +216,6 @@ fn take_in(
         // The highest bit is the sender's opinion on whether it is a voice.
         meter.handle_packet(now, level & 0x7F, header.timestamp);
     }
-    let packet = Packet { encoding, seq: accepted.seq, arrived_at: now, header, extensions, descriptor };
+    let packet = Packet { encoding, seq: accepted.seq, arrived_at: now, waited_ns: 0, header, extensions, descriptor };
     Ok((accepted, packet, unreadable))
 }

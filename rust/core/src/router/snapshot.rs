@@ -13,6 +13,8 @@ impl Router {
             sent: self.sent,
             forwarded: self.forwarded,
             drops: self.drops.clone(),
+            added_delay: self.departures.taken(),
+            keyframe_wait: self.keyframe_waits,
             transports: self.by_id.values().filter_map(|&index| self.transport_stats(index)).collect(),
             receivers: self.feed_by_id.values().filter_map(|&index| self.receiver_stats(now, index)).collect(),
             members: self.members_stats(),

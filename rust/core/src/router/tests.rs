@@ -17,6 +17,7 @@ use crate::srtp::{ClearHeader, Inbound, Outbound, Profile};
 use crate::transmit::SendSlab;
 use crate::units::Ssrc;
 
+mod delay;
 mod loudness;
 mod media;
 mod peers;

@@ -27,6 +27,8 @@ const CARRIED: [ExtensionKind; 5] = [
 
 impl Router {
     /// Writes what waits into `slab`, as much as fits; call again until it stays empty.
+    ///
+    /// A call that finds nothing says that everything is sent by now: delay is counted up to it.
     pub fn poll_transmit(&mut self, now: Time, slab: &mut SendSlab) {
         self.fan_out_waiting(now);
         while let Some((path, message)) = self.farewells.peek() {
@@ -53,6 +55,9 @@ impl Router {
         tagger.finish(slab.bytes_mut(), |index| {
             transports.get(index as usize).and_then(|transport| transport.outbound.as_ref())
         });
+        if slab.runs().is_empty() {
+            self.departures.settle(now);
+        }
         for run in slab.runs() {
             self.sent.packets += run.count() as u64;
             self.sent.bytes += run.len as u64;

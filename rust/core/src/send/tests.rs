@@ -17,6 +17,7 @@ pub(super) fn packet(encoding: u8, seq: u64) -> Packet {
         encoding,
         seq: number,
         arrived_at: Time::from_nanos(seq * 33_333_333),
+        waited_ns: 0,
         header: Header {
             marker: true,
             payload_type: VP8,

@@ -10,7 +10,7 @@ impl Pair {
         Self([0, 1].map(|worker| Bench::of_worker(worker, Limits { history_packets: 256, ..Limits::default() })))
     }
 
-    /// Carries values between the two until there are none; says how many there were of each kind.
+    /// Carries values between the two until there are none; says which there were, claims of paths aside.
     fn settle(&mut self) -> Vec<&'static str> {
         let mut names = Vec::new();
         loop {
@@ -27,6 +27,8 @@ impl Pair {
                 }
             }
             if names.len() == before {
+                // Paths are claimed as peers are added, which is not what is looked at here.
+                names.retain(|name| *name != "claim");
                 return names;
             }
         }
