@@ -61,6 +61,9 @@ _Event: TypeAlias = (
     | tuple[Literal["receiver_ended"], int]
 )
 
+_Histogram: TypeAlias = tuple[list[int], int]
+"""By bucket, how many; all together, in nanoseconds. Bucket n holds what took at most 2^n microseconds."""
+
 class _TransportStats(TypedDict):
     state: TransportState
     packets_received: int
@@ -108,6 +111,8 @@ class _Stats(TypedDict):
     bytes_sent: int
     packets_forwarded: int
     drops: dict[str, int]
+    added_delay: _Histogram
+    keyframe_wait: _Histogram
     transports: dict[int, _TransportStats]
     receivers: dict[int, _ReceiverStats]
     senders: dict[int, _SenderStats]
@@ -187,12 +192,35 @@ class Forwarder:
         ``beside`` is a number, of whatever kind, whose worker it is to share; None for the next worker in turn.
         """
 
+    def add_keyed_transport(
+        self,
+        *,
+        local: str,
+        remote: str,
+        profile: _Profile,
+        outgoing: tuple[bytes, bytes],
+        incoming: tuple[bytes, bytes],
+    ) -> int:
+        """Expect a peer whose path and keys are known already; its number.
+
+        Args:
+            local: Which of our UDP candidates it sends to, as address and port.
+            remote: Where it is, likewise.
+            profile: How it is protected.
+            outgoing: Master key and master salt of what we send.
+            incoming: Those of what it sends.
+
+        Raises:
+            ParametersError: An address is none, or a key has another length than the profile's.
+        """
+
     def set_remote(
         self,
         transport: int,
         *,
         ufrag: str,
         pwd: str,
+        is_lite: bool,
         fingerprints: Sequence[tuple[str, Sequence[int] | bytes]],
         is_client: bool,
         max_message: int | None,
@@ -203,6 +231,7 @@ class Forwarder:
             transport: Whose.
             ufrag: Its ICE user name fragment; a new one restarts ICE.
             pwd: Its ICE password.
+            is_lite: It makes no connectivity checks: ours decide, unless we are lite too.
             fingerprints: Names of hash functions with digests; one that can be checked is needed.
             is_client: We send the ClientHello.
             max_message: The largest message it takes, 0 for any; None if it has no data channels.

@@ -38,11 +38,13 @@ from rtpcore.parameters import (
     TransportParameters,
 )
 from rtpcore.snapshot import Snapshot
-from rtpcore.stats import ReceiverStats, SenderStats, Stats, TransportStats
+from rtpcore.stats import Histogram, ReceiverStats, SenderStats, Stats, TransportStats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
+
+    from rtpcore.parameters import SrtpProfile
 
 __all__ = ["Forwarder", "Receiver", "Sender", "Transport"]
 
@@ -176,6 +178,38 @@ class Forwarder:
                 raise
         return transport
 
+    def add_keyed_transport(
+        self,
+        *,
+        local: tuple[str, int],
+        remote: tuple[str, int],
+        profile: SrtpProfile,
+        outgoing: tuple[bytes, bytes],
+        incoming: tuple[bytes, bytes],
+    ) -> Transport:
+        """Expect a peer whose path and keys were agreed on elsewhere: no ICE, no DTLS; it is connected at once.
+
+        Args:
+            local: Address and port of that UDP candidate of ours to which it sends.
+            remote: Its address and port.
+            profile: How SRTP is protected.
+            outgoing: Master key and salt of what we send.
+            incoming: Those of what it sends.
+
+        Raises:
+            LimitError: ``Limits.transports`` peers are there already.
+            ParametersError: An address is none, or a key has another length than the profile's.
+            ClosedError: The forwarder is not running.
+        """
+        if len(self._transports) >= self.config.limits.transports:
+            raise LimitError("open transports", self.config.limits.transports)
+        number = self._core.add_keyed_transport(
+            local=_endpoint(*local), remote=_endpoint(*remote), profile=profile, outgoing=outgoing, incoming=incoming
+        )
+        transport = Transport(self, number, IceParameters(ufrag="", pwd=""))
+        self._transports[number] = transport
+        return transport
+
     def add_hub(self) -> Hub:
         """Open a room's exchange of data: what its members say on their data channels reaches the others.
 
@@ -247,6 +281,8 @@ class Forwarder:
             packets_forwarded=stats["packets_forwarded"],
             drops=stats["drops"],
             transports=len(stats["transports"]),
+            added_delay=_histogram(*stats["added_delay"]),
+            keyframe_wait=_histogram(*stats["keyframe_wait"]),
         )
 
     def _drain(self) -> None:
@@ -291,6 +327,14 @@ class Forwarder:
         if kind == "data":
             return DataReceived(transport, *rest)
         return ChannelOpened(transport, *rest) if kind == "channel_opened" else ChannelClosed(transport, *rest)
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _histogram(counts: list[int], nanos: int) -> Histogram:
+    return Histogram(tuple(counts), nanos / 1e9)
 
 
 async def _iterate(listener: Listener[Event]) -> AsyncIterator[Event]:
@@ -363,6 +407,7 @@ class Transport:
             self._number,
             ufrag=remote.ice.ufrag,
             pwd=remote.ice.pwd,
+            is_lite=remote.ice.lite,
             fingerprints=[
                 (fingerprint.algorithm, bytes.fromhex(fingerprint.value.replace(":", "")))
                 for fingerprint in remote.dtls.fingerprints

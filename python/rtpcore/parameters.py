@@ -27,6 +27,7 @@ __all__ = [
     "IceParameters",
     "Kind",
     "SenderParameters",
+    "SrtpProfile",
     "TrackParameters",
     "TransportParameters",
     "unsigned",
@@ -34,6 +35,7 @@ __all__ = [
 
 Kind = Literal["audio", "video"]
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+SrtpProfile = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_HMAC_SHA1_80"]
 DtlsRole = Literal["auto", "active", "passive"]
 
 

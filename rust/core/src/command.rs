@@ -38,6 +38,8 @@ pub enum Security {
 pub struct Remote {
     /// Its ICE credentials; new ones mean a restart.
     pub credentials: IceCreds,
+    /// It answers checks and makes none, so that we must make them and decide (RFC 8445 §6.1.1).
+    pub is_lite: bool,
     /// Its certificate's fingerprints; one must match.
     pub fingerprints: Vec<Fingerprint>,
     /// Our part in the handshake: the other one of what the peer chose.

@@ -211,6 +211,9 @@ impl Transport {
     /// Takes the peer's description, first or again.
     pub(crate) fn set_remote(&mut self, instant: Instant, remote: &Remote) {
         let Some(session) = &mut self.session else { return };
+        if remote.is_lite {
+            session.ice.take_control();
+        }
         if !session.ice.is_remote(&remote.credentials) {
             session.ice.set_remote(remote.credentials.clone());
         }

@@ -53,6 +53,7 @@ pub(crate) fn remote(
     ufrag: String,
     pwd: String,
     fingerprints: &[(String, Vec<u8>)],
+    is_lite: bool,
     is_client: bool,
     max_message: Option<u32>,
 ) -> Result<Remote, Error> {
@@ -64,7 +65,7 @@ pub(crate) fn remote(
         ));
     }
     let dtls_role = if is_client { DtlsRole::Client } else { DtlsRole::Server };
-    Ok(Remote { credentials: IceCreds { ufrag, pass: pwd }, fingerprints, dtls_role, max_message })
+    Ok(Remote { credentials: IceCreds { ufrag, pass: pwd }, is_lite, fingerprints, dtls_role, max_message })
 }
 
 pub(crate) fn candidate(text: &str) -> Result<Candidate, Error> {

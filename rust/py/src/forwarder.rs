@@ -1,6 +1,6 @@
 //! The running forwarder as Python sees it: numbers for names, text for candidates, one call per command.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,20 +10,22 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use rtpcore_core::command::{Command, Security};
 use rtpcore_core::dtls::DtlsFailure;
-use rtpcore_core::dtls::{Certificate, Fingerprint};
+use rtpcore_core::dtls::{Certificate, Fingerprint, Keys, MasterKeys};
 use rtpcore_core::event::{Event, Reason, TransportState};
-use rtpcore_core::ice::Role;
+use rtpcore_core::ice::{Path, Role, Via};
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::Limits;
 use rtpcore_core::sctp::dcep::{Open, Reliability};
 use rtpcore_core::send::Layer;
 use rtpcore_core::speaker;
+use rtpcore_core::srtp::Outbound;
 use rtpcore_net::{Config, Listen, Placement};
 
 use crate::convert;
 use crate::errors::Error;
 use crate::hub::{self, Hub};
 use crate::stats;
+use crate::testing::{bad_master, profile_named};
 
 /// One forwarder's workers, or what they will be started with.
 #[pyclass(frozen, module = "rtpcore._core")]
@@ -149,19 +151,46 @@ impl Forwarder {
         })
     }
 
+    /// Expects a peer whose path and keys are known already; says its number.
+    #[allow(clippy::needless_pass_by_value)] // PyO3 hands bytes over
+    #[pyo3(signature = (*, local, remote, profile, outgoing, incoming))]
+    fn add_keyed_transport(
+        &self,
+        local: &str,
+        remote: &str,
+        profile: &str,
+        outgoing: (Vec<u8>, Vec<u8>),
+        incoming: (Vec<u8>, Vec<u8>),
+    ) -> Result<u64, Error> {
+        let path = Path { via: Via::Udp, local: address(local)?, remote: address(remote)? };
+        let profile = profile_named(profile)?;
+        let [local, remote] = [outgoing, incoming].map(|(key, salt)| MasterKeys { key, salt });
+        if Outbound::new(profile, local.as_master()).is_none() || Outbound::new(profile, remote.as_master()).is_none() {
+            return Err(bad_master());
+        }
+        let security = Box::new(Security::Keyed { path, keys: Box::new(Keys { profile, local, remote }) });
+        self.with(|running| {
+            let transport = running.net.next_transport(placement(None));
+            running.net.send(transport.worker(), Command::AddTransport { transport, security })?;
+            Ok(transport.as_u64())
+        })
+    }
+
     /// The peer's description has come or changed.
     #[allow(clippy::needless_pass_by_value)] // PyO3 hands lists over
-    #[pyo3(signature = (transport, *, ufrag, pwd, fingerprints, is_client, max_message))]
+    #[pyo3(signature = (transport, *, ufrag, pwd, is_lite, fingerprints, is_client, max_message))]
+    #[allow(clippy::too_many_arguments)] // keyword-only, filled in by rtpcore.forwarder alone
     fn set_remote(
         &self,
         transport: u64,
         ufrag: String,
         pwd: String,
+        is_lite: bool,
         fingerprints: Vec<(String, Vec<u8>)>,
         is_client: bool,
         max_message: Option<u32>,
     ) -> Result<(), Error> {
-        let remote = Box::new(convert::remote(ufrag, pwd, &fingerprints, is_client, max_message)?);
+        let remote = Box::new(convert::remote(ufrag, pwd, &fingerprints, is_lite, is_client, max_message)?);
         let transport = TransportId::from_u64(transport);
         self.command(transport.worker(), Command::SetRemote { transport, remote })
     }
@@ -320,6 +349,11 @@ impl Forwarder {
     pub(crate) fn command(&self, worker: u8, command: Command) -> Result<(), Error> {
         self.with(|running| Ok(running.net.send(worker, command)?))
     }
+}
+
+/// An address with its port.
+fn address(text: &str) -> Result<SocketAddr, Error> {
+    text.parse().map_err(|_| Error::Parameters(format!("{text:?} is not an IP address with a port")))
 }
 
 /// Beside what has this number, of whatever kind, or anywhere.

@@ -415,12 +415,12 @@ fn extension_map(extensions: &[(String, u8)]) -> ExtensionMap {
     map
 }
 
-fn profile_named(name: &str) -> Result<Profile, Error> {
+pub(crate) fn profile_named(name: &str) -> Result<Profile, Error> {
     let unknown = || Error::Parameters(format!("{name:?} is no SRTP profile of this core (RFC 5764, RFC 7714)"));
     Profile::ALL.into_iter().find(|profile| profile.name() == name).ok_or_else(unknown)
 }
 
-fn bad_master() -> Error {
+pub(crate) fn bad_master() -> Error {
     Error::Parameters("the master key or the master salt has another length than the profile's".into())
 }
 

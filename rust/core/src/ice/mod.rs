@@ -102,6 +102,7 @@ pub enum IceEvent {
 pub struct Ice {
     agent: IceAgent,
     heard: Vec<(Via, SocketAddr)>,
+    is_lite: bool,
 }
 
 impl Ice {
@@ -117,7 +118,7 @@ impl Ice {
         for candidate in locals {
             agent.add_local_candidate(candidate.clone());
         }
-        Self { agent, heard: Vec::new() }
+        Self { agent, heard: Vec::new(), is_lite: role == Role::Lite }
     }
 
     /// Our user name fragment: strangers' checks are matched by it.
@@ -128,6 +129,13 @@ impl Ice {
     /// The peer's credentials, from its description.
     pub fn set_remote(&mut self, credentials: IceCreds) {
         self.agent.set_remote_credentials(credentials);
+    }
+
+    /// Decides from now on which path is used; a lite agent never does.
+    pub fn take_control(&mut self) {
+        if !self.is_lite {
+            self.agent.set_controlling(true);
+        }
     }
 
     /// Whether the peer's description is the one that is in use: another one asks for a restart.
