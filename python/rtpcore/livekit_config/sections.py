@@ -319,10 +319,13 @@ class Logging:
     Attributes:
         level: ``debug``, ``info``, ``warning`` or ``error``; LiveKit's ``warn`` is ``warning`` here.
         json: One JSON object a line, for machines.
+        pii: Write what says who somebody is, too: identities, names of rooms, addresses. Not LiveKit's; rtpcore alone
+            reads it.
     """
 
     level: str = "info"
     json: bool = False
+    pii: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a level that is none."""
