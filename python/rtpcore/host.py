@@ -98,6 +98,8 @@ class Host:
         self.on_emptied: list[Callable[[Room], None]] = []
         self.on_changed: list[Callable[[Room, Participant], None]] = []
         self.welcome = Welcome(region=self.settings.region)
+        # Nobody comes in any more; who is there stays.
+        self.is_draining = False
         self.exchange = Exchange(forwarder)
         self.load = Load(forwarder, self.settings.limit)
         self._flushes: dict[str, asyncio.TimerHandle] = {}
@@ -185,6 +187,8 @@ class Host:
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
         """Who would join, if it may. Raises JoinError with the HTTP status that says why not."""
+        if self.is_draining:
+            raise JoinError(503, "the server is shutting down")
         participant = participant_of(claims, parameters, now_ms(), self.settings.limit, self.rules)
         room = self.rooms.get(_room_of(claims))
         is_new = room is not None and participant.identity not in room.participants

@@ -11,15 +11,23 @@ from rtpcore.node import Player, Publisher
 
 if TYPE_CHECKING:
     from rtpcore.forwarder import Receiver, Sender
+    from rtpcore.host import Host
     from rtpcore.http.request import Request
     from rtpcore.node import Node, Session
 
 __all__ = ["health_routes", "routes"]
 
 
-def health_routes() -> list[Route]:
-    """Whether the process lives; depends on nothing outside of it. ``/`` is what LiveKit's health checks ask."""
-    return [Route("GET", "/", _livez), Route("GET", "/livez", _livez)]
+def health_routes(host: Host) -> list[Route]:
+    """Whether the process lives, which depends on nothing outside of it, and whether it takes new participants.
+
+    ``/`` is what LiveKit's health checks ask.
+    """
+
+    async def readyz(_request: Request) -> Response:
+        return Response.of_text("draining", 503) if host.is_draining else Response.of_text("OK")
+
+    return [Route("GET", "/", _livez), Route("GET", "/livez", _livez), Route("GET", "/readyz", readyz)]
 
 
 def routes(node: Node) -> list[Route]:

@@ -138,7 +138,7 @@ class Server:
     def routes(self) -> list[Route]:
         """What is asked over HTTP: signalling, WHIP, WHEP, the server API, and whether it lives."""
         host = self.host
-        return [*status.health_routes(), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
+        return [*status.health_routes(host), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
 
     @property
     def max_body(self) -> int:
