@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from rtpcore import journal, log
 from rtpcore.config import Config, Limits
 from rtpcore.errors import ConfigError, RtpcoreError
-from rtpcore.http import aiohttp, page, status, whip
+from rtpcore.http import aiohttp, metrics, page, status, whip
 from rtpcore.http.request import MAX_REQUEST_LINE
 from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.node import Node
 from rtpcore.server import Server
+from rtpcore.stopping import DRAIN_TIMEOUT_S, Stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -80,6 +81,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--workers", type=int, default=None, help="threads that forward (default: one per core)")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="(default: info)")
+    parser.add_argument(
+        "--drain-timeout",
+        type=float,
+        default=DRAIN_TIMEOUT_S,
+        metavar="SECONDS",
+        help="how long participants may stay after SIGTERM (default: %(default)g; 0: not at all)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -141,11 +149,13 @@ def application(config: Config, settings: LiveKitConfig | None = None) -> web.Ap
     server = Server(load(environ={}, is_dev=True) if settings is None else settings, config=config)
     app = web.Application()
     app[SERVER] = server
+    server.host.on_event.append(journal.note)
     if server.settings.development:
         # The page, and what asks for no token, so that a camera is a click away.
         app[NODE] = node = Node(server.forwarder)
         app.add_routes(page.routes(server.host.keyring))
-        app.add_routes(aiohttp.routes([*status.routes(node), *whip.routes(node)], max_body=server.max_body))
+        these = [*status.routes(node), *whip.routes(node), *metrics.routes(server.metrics)]
+        app.add_routes(aiohttp.routes(these, max_body=server.max_body))
     server.add_routes(app)
     app.cleanup_ctx.append(_run_node)
     return app
@@ -157,11 +167,21 @@ async def _run_node(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def serve(settings: LiveKitConfig, config: Config) -> None:
-    """Serve until SIGINT or SIGTERM. Raises RtpcoreError or OSError where it cannot start."""
+async def serve(settings: LiveKitConfig, config: Config, *, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
+    """Serve until SIGINT, or until everybody has left after SIGTERM.
+
+    Args:
+        settings: Of everything but the forwarder.
+        config: Of the forwarder.
+        drain_timeout_s: How long participants may take to leave.
+
+    Raises:
+        RtpcoreError, OSError: It cannot start.
+    """
+    app = application(config, settings)
     # A client that joins by one request puts its first description into the query.
     runner = web.AppRunner(
-        application(config, settings),
+        app,
         access_log=None,
         shutdown_timeout=_PATIENCE_S,
         max_line_size=MAX_REQUEST_LINE,
@@ -180,13 +200,14 @@ async def serve(settings: LiveKitConfig, config: Config) -> None:
                     raise
                 continue
             port = runner.addresses[0][1]  # of --port 0, the one that the kernel chose
-        stopped = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        print(f"rtpcore is ready: open {url(addresses[0], port)}", flush=True)
-        if settings.development:
-            print(f"LiveKit clients: {url(addresses[0], port).replace('http', 'ws', 1)} key devkey, secret secret")
-        await stopped.wait()
+        stop = Stop(app[SERVER].host, drain_timeout_s)
+        async with metrics.serving(app[SERVER].metrics, settings.prometheus, addresses):
+            with stop.signals():
+                print(f"rtpcore is ready: open {url(addresses[0], port)}", flush=True)
+                if settings.development:
+                    address = url(addresses[0], port).replace("http", "ws", 1)
+                    print(f"LiveKit clients: {address} key devkey, secret secret", flush=True)
+                await stop.wait()
     finally:
         await runner.cleanup()
 
@@ -212,12 +233,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
     try:
         settings, config = configure(parsed)
-        logging.basicConfig(
-            level=settings.logging.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        told = settings.logging
+        log.configure(level=told.level, as_json=told.json, shows_pii=told.pii)
         for name in settings.unsupported:
             logger.warning("the setting %s has no effect here", name)
-        asyncio.run(serve(settings, config))
+        asyncio.run(serve(settings, config, drain_timeout_s=parsed.drain_timeout))
     except (RtpcoreError, OSError) as error:
         print(f"rtpcore cannot start: {error}", file=sys.stderr)
         return 1

@@ -26,7 +26,7 @@ class Histogram:
     ((1e-06, 1), (2e-06, 1), (inf, 3))
     """
 
-    counts: tuple[int, ...] = ()
+    counts: tuple[int, ...] = (0,)
     sum_s: float = 0.0
 
     @property

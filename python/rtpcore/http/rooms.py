@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from rtpcore.room import Participant, Room
     from rtpcore.wire.token import VideoGrant
 
-__all__ = ["routes"]
+__all__ = ["is_served", "routes"]
 
 logger = logging.getLogger("rtpcore.http.rooms")
 
@@ -69,6 +69,11 @@ def routes(host: Host) -> list[Route]:
     return [Route("*", "/twirp/{service}/{method}", call)]
 
 
+def is_served(service: str, method: str) -> bool:
+    """Whether there is such a method; callers may invent some."""
+    return service == "livekit.RoomService" and method in _METHODS
+
+
 async def _call(host: Host, request: Request) -> Response:
     try:
         service, name = request.parameters["service"], request.parameters["method"]
@@ -77,14 +82,13 @@ async def _call(host: Host, request: Request) -> Response:
         reason = _ABSENT.get(service)
         if reason is not None:
             raise TwirpError("internal", reason)
-        method = _METHODS.get(name) if service == "livekit.RoomService" else None
-        if method is None:
+        if not is_served(service, name):
             raise TwirpError("bad_route", f"no handler for path {request.path}")
         try:
             grant = claims_of(host, request).video
         except JoinError as error:
             raise TwirpError("unauthenticated", error.reason) from error
-        kind, action = method
+        kind, action = _METHODS[name]
         message = twirp.decode(request.content_type, await request.read(), kind())
         answer = action(host, grant, message)
         if isawaitable(answer):

@@ -50,7 +50,13 @@ class _Waiting:
 
 
 class Webhooks:
-    """Tells URLs of events; knows nothing of what they mean."""
+    """Tells URLs of events; knows nothing of what they mean.
+
+    Attributes:
+        delivered: Events that a URL took.
+        failed: Attempts that it did not.
+        dropped: Events that were given up, for too many waited or they were too old.
+    """
 
     def __init__(
         self,
@@ -79,6 +85,12 @@ class Webhooks:
         self._dropped: dict[tuple[str, str], int] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
+        self.delivered = self.failed = self.dropped = 0
+
+    @property
+    def queued(self) -> int:
+        """Events that wait."""
+        return sum(map(len, self._queues.values()))
 
     async def __aenter__(self) -> Self:
         """Be ready to post."""
@@ -123,7 +135,7 @@ class Webhooks:
         queue = self._queues.setdefault(key, deque())
         if len(queue) >= _MAX_WAITING:
             queue.popleft()
-            self._dropped[key] = self._dropped.get(key, 0) + 1
+            self._drop(key)
         queue.append(waiting)
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._run(key))
@@ -136,7 +148,7 @@ class Webhooks:
                 waiting = queue[0]
                 if time.monotonic() - waiting.at > _MAX_AGE_S:
                     logger.warning("webhook event %s of room %s is too old to be told", waiting.event.event, key[1])
-                    self._dropped[key] = self._dropped.get(key, 0) + 1
+                    self._drop(key)
                 elif not await self._post(key, waiting.event):
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
@@ -146,6 +158,10 @@ class Webhooks:
                     queue.popleft()
         finally:
             del self._queues[key], self._tasks[key]
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        self._dropped[key] = self._dropped.get(key, 0) + 1
+        self.dropped += 1
 
     async def _post(self, key: tuple[str, str], event: WebhookEvent) -> bool:
         if self._session is None:
@@ -160,8 +176,10 @@ class Webhooks:
             async with self._session.post(key[0], data=body, headers=headers) as answer:
                 if answer.status < 300:
                     self._dropped.pop(key, None)
+                    self.delivered += 1
                     return True
                 logger.info("webhook %s was answered with %d", event.event, answer.status)
         except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError) as error:
             logger.info("webhook %s was not delivered: %s", event.event, type(error).__name__)
+        self.failed += 1
         return False

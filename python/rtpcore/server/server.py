@@ -12,10 +12,11 @@ from rtpcore.config import Limits
 from rtpcore.errors import ClosedError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import aiohttp, ingest, rooms, rtc, status, webhooks
+from rtpcore.http import aiohttp, ingest, metrics, rooms, rtc, status, webhooks
 from rtpcore.joining import check_length
 from rtpcore.listener import Listener
 from rtpcore.livekit_config import LiveKitConfig, load
+from rtpcore.metrics import Metrics
 from rtpcore.policy import Hooks, Permission, Policy
 from rtpcore.server import events
 from rtpcore.server.local import LocalParticipant
@@ -53,6 +54,7 @@ class Server:
     Attributes:
         settings: What it was configured with.
         rooms: The rooms that there are, by name.
+        metrics: What is counted, for a registry of ``prometheus_client``: ``REGISTRY.register(server.metrics)``.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Server:
         self.forwarder = Forwarder(config)
         self.host = Host(self.forwarder, self._keyring, self.settings, self._policy)
         self.rooms = Rooms(self.host)
+        self.metrics = Metrics(self.host)
         self._stack: contextlib.AsyncExitStack | None = None
         # An iterator that nobody holds any more takes its queue with it.
         self._listeners: weakref.WeakSet[Listener[Event]] = weakref.WeakSet()
@@ -104,6 +107,7 @@ class Server:
                     has_full_room=self.settings.room.enable_full_room_in_webhooks,
                 )
                 await stack.enter_async_context(hooks)
+                self.metrics.webhooks = hooks
                 self.host.on_event.append(hooks.notify)
                 stack.callback(self.host.on_event.remove, hooks.notify)
             await stack.enter_async_context(self.host)
@@ -138,7 +142,8 @@ class Server:
     def routes(self) -> list[Route]:
         """What is asked over HTTP: signalling, WHIP, WHEP, the server API, and whether it lives."""
         host = self.host
-        return [*status.health_routes(host), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
+        asked = [*status.health_routes(host), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
+        return metrics.counted(self.metrics, asked)
 
     @property
     def max_body(self) -> int:
