@@ -1,0 +1,1 @@
+"""Tests of rtpcore.livekit_config."""

@@ -1,0 +1,216 @@
+"""What is counted, read by Prometheus' own parser."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, unused_port
+from livekit import api
+from prometheus_client.parser import text_string_to_metric_families
+from tests.test_livekit import FORWARDER, KEY, SECRET, Socket, settings, token
+
+from rtpcore.doctor.call import call
+from rtpcore.errors import BindError
+from rtpcore.http import metrics, rtc
+from rtpcore.livekit_config import Prometheus
+from rtpcore.metrics import Metrics
+from rtpcore.serve import application
+
+
+class Scraped:
+    """One reading: ``scraped("rtpcore_rooms")``, ``scraped("rtpcore_participants", state="active")``."""
+
+    def __init__(self, text: str) -> None:
+        self.families = {family.name: family for family in text_string_to_metric_families(text)}
+        self.samples = [sample for family in self.families.values() for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        found = [one.value for one in self.samples if one.name == name and labels.items() <= one.labels.items()]
+        return sum(found)
+
+
+@pytest.fixture
+async def app() -> web.Application:
+    app = application(FORWARDER, settings("room: {departure_timeout: 1}"))
+    app.add_routes(metrics.routes())
+    return app
+
+
+@pytest.fixture
+async def client(app: web.Application) -> AsyncIterator[TestClient[Any, Any]]:
+    async with TestClient(TestServer(app)) as running:
+        yield running
+
+
+def basic(words: str) -> str:
+    return f"Basic {base64.b64encode(words.encode()).decode()}"
+
+
+async def scrape(client: TestClient[Any, Any]) -> Scraped:
+    async with client.get("/metrics") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/plain"
+        return Scraped(await answer.text())
+
+
+async def test_a_call_is_counted(client: TestClient[Any, Any]) -> None:
+    """Two real clients, media and all."""
+    before = await scrape(client)
+    assert (before("rtpcore_rooms"), before("rtpcore_ready")) == (0, 1)
+    calling = asyncio.create_task(
+        call(str(client.make_url("")).rstrip("/"), (token("alice", can_publish=True), token("bob")), 30)
+    )
+    seen = before
+    while not seen("rtpcore_tracks_subscribed", kind="audio"):
+        assert not calling.done(), calling.result()
+        seen = await scrape(client)
+    assert seen("rtpcore_rooms") == seen("livekit_room_total") == 1
+    assert seen("livekit_participant_total") == 2
+    assert seen("rtpcore_tracks_published", kind="audio") == seen("livekit_track_published_total", kind="AUDIO") == 1
+    assert seen("livekit_track_subscribed_total", kind="AUDIO") == 1
+    assert seen("rtpcore_signal_sessions") == 2
+    found = await calling
+    assert [one.verdict for one in found if one.leg == "media"] == ["ok"], found
+    after = await scrape(client)
+    while after("rtpcore_room_seconds_count") == 0 or after("rtpcore_added_delay_seconds_count") == 0:
+        after = await scrape(client)
+    assert after("rtpcore_events_total", event="participant_joined") == 2
+    assert after("rtpcore_join_seconds_count") == 2
+    assert after("rtpcore_session_seconds_count") == 2
+    assert after("livekit_room_duration_seconds_count") == 1
+    assert after("rtpcore_tracks_published_ever_total", kind="audio") == 1
+    assert after("rtpcore_joins_total", status="101") == 2
+    assert after("rtpcore_packets_total", direction="in") > 10 < after("rtpcore_packets_total", direction="out")
+    assert after("rtpcore_bytes_total", direction="out") > after("rtpcore_packets_total", direction="out")
+    assert after("rtpcore_packets_forwarded_total") >= 10
+    assert after("rtpcore_added_delay_seconds_count") == after("rtpcore_packets_forwarded_total")
+    assert after("rtpcore_signal_messages_total", direction="received") > 2
+    assert after("rtpcore_signal_messages_total", direction="sent") > 2
+    assert "rtpcore_keyframe_wait_seconds" in after.families
+    assert after.families["rtpcore_packets_dropped"].type == "counter"
+    assert after("process_resident_memory_bytes") > 0
+
+
+async def test_drops_have_reasons(client: TestClient[Any, Any], app: web.Application) -> None:
+    port = next(one.port for one in app[rtc.HOST].forwarder.candidates if one.protocol == "udp")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"\xff" * 100, ("127.0.0.1", port))
+    seen = await scrape(client)
+    while not seen("rtpcore_packets_dropped_total", reason="unknown_protocol"):
+        seen = await scrape(client)
+
+
+async def test_what_is_refused_is_counted(client: TestClient[Any, Any]) -> None:
+    for access in ("", "nonsense"):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await client.ws_connect("/rtc", params={"access_token": access})
+    inside = await Socket.join(client, token())
+    await inside.until("join")
+    await inside.socket.send_bytes(b"\xff\xff\xff")
+    await inside.send(ping=1)
+    await inside.until("pong")
+    seen = await scrape(client)
+    assert seen("rtpcore_joins_total", status="401") == 2
+    assert seen("rtpcore_signal_messages_total", direction="unreadable") == 1
+    assert seen("rtpcore_participants", state="joined") == 1
+
+
+async def test_calls_are_counted_by_name_and_status(client: TestClient[Any, Any]) -> None:
+    async with api.LiveKitAPI(str(client.make_url("/")), KEY, SECRET) as server:
+        await server.room.create_room(api.CreateRoomRequest(name="x"))
+    for path in ("livekit.RoomService/ListRooms", "livekit.Invented/Name", "a/b"):
+        async with client.post(f"/twirp/{path}", json={}) as answer:
+            assert answer.status in (401, 404)
+    seen = await scrape(client)
+    assert seen("rtpcore_twirp_requests_total", method="CreateRoom", status="200") == 1
+    assert seen("rtpcore_twirp_requests_total", method="ListRooms", status="401") == 1
+    assert seen("rtpcore_twirp_requests_total", service="", method="", status="404") == 2, "nobody invents labels"
+    assert seen("rtpcore_twirp_request_seconds_count") == 4
+
+
+async def test_webhooks_are_counted(app: web.Application) -> None:
+    answers = [500, 200, 200]
+
+    async def hear(_request: web.Request) -> web.Response:
+        return web.Response(status=answers.pop(0) if answers else 200)
+
+    hooks = web.Application()
+    hooks.router.add_post("/", hear)
+    async with TestServer(hooks) as target:
+        wish = settings(f"webhook: {{api_key: {KEY}, urls: ['{target.make_url('/')}']}}")
+        app = application(FORWARDER, wish)
+        app.add_routes(metrics.routes())
+        async with TestClient(TestServer(app)) as client:
+            inside = await Socket.join(client, token())
+            await inside.until("join")
+            seen = await scrape(client)
+            while not seen("rtpcore_webhooks_total", outcome="delivered"):
+                seen = await scrape(client)
+            assert seen("rtpcore_webhooks_total", outcome="failed") == 1
+            assert seen("rtpcore_webhooks_total", outcome="dropped") == 0
+
+
+class TestPort:
+    async def test_a_port_of_its_own_asks_who_it_is(self, client: TestClient[Any, Any], app: web.Application) -> None:
+        wish = Prometheus(port=unused_port(), username="eve", password="secret")
+        async with metrics.serving(app[metrics.METRICS], wish, ("127.0.0.1",)) as ports:
+            assert ports == (wish.port,)
+            url = f"http://127.0.0.1:{wish.port}/metrics"
+            async with aiohttp.ClientSession() as session:
+                for given in ("", basic("eve:wrong"), basic("adam:secret"), basic("eve:secret").replace("Basic", "x")):
+                    async with session.get(url, headers={"Authorization": given} if given else {}) as answer:
+                        assert answer.status == 401
+                        assert answer.headers["WWW-Authenticate"].startswith("Basic")
+                right = {"Authorization": basic("eve:secret")}
+                async with session.get(url, headers=right) as answer:
+                    assert Scraped(await answer.text())("rtpcore_ready") == 1
+                async with session.get(url, headers={**right, "Accept": "application/openmetrics-text"}) as answer:
+                    assert (await answer.text()).endswith("# EOF\n")
+
+    async def test_without_one_there_is_none(self, client: TestClient[Any, Any], app: web.Application) -> None:
+        async with metrics.serving(app[metrics.METRICS], Prometheus(), ("127.0.0.1",)) as ports:
+            assert ports == ()
+
+    async def test_one_that_is_taken_is_said(self, client: TestClient[Any, Any], app: web.Application) -> None:
+        wish = Prometheus(port=client.port or 0)
+        with pytest.raises(BindError, match=str(client.port)):
+            async with metrics.serving(app[metrics.METRICS], wish, ("127.0.0.1",)):
+                pytest.fail("it is taken")
+
+
+async def test_only_dev_shows_metrics_on_the_main_port() -> None:
+    async with TestClient(TestServer(application(FORWARDER, settings()))) as client, client.get("/metrics") as answer:
+        assert answer.status == 404
+    async with TestClient(TestServer(application(FORWARDER))) as client, client.get("/metrics") as answer:
+        assert answer.status == 200
+
+
+async def test_a_registry_of_an_application_takes_them_too(client: TestClient[Any, Any], app: web.Application) -> None:
+    made = Metrics(app[rtc.HOST])
+    assert not list(made.describe())
+    assert {family.name for family in made.collect()} >= {"rtpcore_rooms", "rtpcore_packets"}
+
+
+async def test_who_drains_is_not_ready_and_lets_nobody_in(client: TestClient[Any, Any], app: web.Application) -> None:
+    inside = await Socket.join(client, token())
+    await inside.until("join")
+    async with client.get("/readyz") as answer:
+        assert (answer.status, await answer.text()) == (200, "OK")
+    app[rtc.HOST].is_draining = True
+    async with client.get("/readyz") as answer:
+        assert answer.status == 503
+    for path in ("/livez", "/"):
+        async with client.get(path) as answer:
+            assert (answer.status, await answer.text()) == (200, "OK")
+    async with client.get("/rtc/validate", params={"access_token": token("bob")}) as answer:
+        assert (answer.status, await answer.text()) == (503, "the server is shutting down")
+    await inside.send(ping=1)
+    await inside.until("pong")
+    assert (await scrape(client))("rtpcore_ready") == 0
