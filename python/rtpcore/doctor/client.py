@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from rtpcore import sdp
-from rtpcore.connection import Connection, Copy
+from rtpcore.connection import Connection
+from rtpcore.copies import Copy, Sources
 from rtpcore.errors import ProtocolError, RtpcoreError
 from rtpcore.events import Layer, TransportChanged
 from rtpcore.parameters import Encoding, TrackParameters
@@ -98,8 +99,9 @@ class Client:
         ssrc = secrets.randbelow(2**32 - 1) + 1
         track = TrackParameters(mid=None, kind="audio", codecs=(codec,), encodings=(Encoding(ssrc=ssrc),))
         self.source = Source(self._upstream, track)
+        sources = Sources.of({"audio/opus": self.source.receiver}, ())
         cid = f"doctor-{secrets.token_hex(4)}"
-        self.publisher.copies[cid] = Copy(cid, self.source.receiver, "doctor", Layer())
+        self.publisher.copies[cid] = Copy(cid, sources, "doctor", Layer())
         announced = AddTrackRequest(cid=cid, name="doctor", type=TrackType.AUDIO, source=TrackSource.MICROPHONE)
         await self._send(SignalRequest(add_track=announced))
         await self._send(SignalRequest(offer=SessionDescription(type="offer", sdp=self.publisher.offer(), id=1)))
