@@ -125,14 +125,17 @@ async def test_what_is_refused_is_counted(client: TestClient[Any, Any]) -> None:
 async def test_calls_are_counted_by_name_and_status(client: TestClient[Any, Any]) -> None:
     async with api.LiveKitAPI(str(client.make_url("/")), KEY, SECRET) as server:
         await server.room.create_room(api.CreateRoomRequest(name="x"))
-    for path in ("livekit.RoomService/ListRooms", "livekit.Invented/Name", "a/b"):
+    paths = ("livekit.RoomService/ListRooms", "livekit.Invented/Name", "a/b", "livekit.Egress/Invented")
+    for path, status in zip(paths, (401, 404, 404, 500), strict=True):
         async with client.post(f"/twirp/{path}", json={}) as answer:
-            assert answer.status in (401, 404)
+            assert answer.status == status
     seen = await scrape(client)
     assert seen("rtpcore_twirp_requests_total", method="CreateRoom", status="200") == 1
     assert seen("rtpcore_twirp_requests_total", method="ListRooms", status="401") == 1
-    assert seen("rtpcore_twirp_requests_total", service="", method="", status="404") == 2, "nobody invents labels"
-    assert seen("rtpcore_twirp_request_seconds_count") == 4
+    named = {(one.labels["service"], one.labels["method"]) for one in seen.samples if "twirp_requests" in one.name}
+    assert named == {("livekit.RoomService", "CreateRoom"), ("livekit.RoomService", "ListRooms"), ("", "")}
+    assert seen("rtpcore_twirp_requests_total", service="", status="404") == 2, "nobody invents labels"
+    assert seen("rtpcore_twirp_request_seconds_count") == 5
 
 
 async def test_webhooks_are_counted(app: web.Application) -> None:
