@@ -107,26 +107,29 @@ class _Call:
 
     ##### The legs
 
+    async def _get(self, path: str, **query: str) -> tuple[int, str]:
+        """Status and text of an answer. Raises what `_TROUBLE` lists."""
+
+        async def ask() -> tuple[int, str]:
+            async with self._session.get(f"{self._url}{path}", params=query) as answer:
+                return answer.status, (await answer.text())[:200]
+
+        return await asyncio.wait_for(ask(), self._timeout_s)
+
     async def _ask_http(self) -> None:
         advice = "is this the address of a server that runs, and does every proxy on the way know it?"
         try:
-            async with asyncio_timeout(self._timeout_s), self._session.get(f"{self._url}/") as answer:
-                status = answer.status
-        except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError) as error:
+            status, _ = await self._get("/")
+        except _TROUBLE as error:
             raise self._break("HTTP", f"no answer: {_words(error)}", advice) from error
         if status != 200:
             raise self._break("HTTP", f"answered with {status}", advice)
         self._find("HTTP", "ok", "answers")
 
     async def _ask_token(self, token: str) -> None:
-        query = {"access_token": token}
         try:
-            async with (
-                asyncio_timeout(self._timeout_s),
-                self._session.get(f"{self._url}/rtc/validate", params=query) as answer,
-            ):
-                status, text = answer.status, (await answer.text())[:200]
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            status, text = await self._get("/rtc/validate", access_token=token)
+        except _TROUBLE as error:
             raise self._break("token", f"/rtc/validate does not answer: {_words(error)}") from error
         if status == 401:
             advice = "use the server's own keys (the same configuration), and compare the clocks"
@@ -138,10 +141,9 @@ class _Call:
         clients = (self._speaker, self._hearer)
         advice = "a proxy in front must pass websockets on: Upgrade and Connection, and no buffering"
         try:
-            async with asyncio_timeout(self._timeout_s):
-                for client, token in zip(clients, tokens, strict=True):
-                    await client.join(self._session, self._url, token)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            for client, token in zip(clients, tokens, strict=True):
+                await asyncio.wait_for(client.join(self._session, self._url, token), self._timeout_s)
+        except _TROUBLE as error:
             raise self._break("websocket", f"does not open: {_words(error)}", advice) from error
         if not await self._until(lambda: all(client.joined is not None for client in clients)):
             raise self._break("websocket", "opens, and no message comes", advice)
@@ -246,33 +248,8 @@ class _Call:
 
 _LAST = ("connected", "failed", "closed")
 
-
-def asyncio_timeout(seconds: float) -> contextlib.AbstractAsyncContextManager[object]:
-    """`asyncio.timeout` of Python 3.11, by aiohttp's means on 3.10."""
-    return _Timeout(seconds)
-
-
-class _Timeout(contextlib.AbstractAsyncContextManager[None]):
-    """Cancels what runs within it when its time is up, and raises asyncio.TimeoutError in its place."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._is_over = False
-
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-
-        def end() -> None:
-            self._is_over = True
-            if task is not None:
-                task.cancel()
-
-        self._handle = asyncio.get_running_loop().call_later(self._seconds, end)
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._handle.cancel()
-        if self._is_over and kind is asyncio.CancelledError:
-            raise asyncio.TimeoutError from None
+_TROUBLE = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
+"""How HTTP fails; a URL that is none is a ValueError."""
 
 
 def _words(error: BaseException) -> str:
