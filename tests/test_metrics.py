@@ -13,14 +13,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, unused_port
 from livekit import api
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from tests.serving import mount
 from tests.test_livekit import FORWARDER, KEY, SECRET, Socket, settings, token
 
+from rtpcore import Server
 from rtpcore.doctor.call import call
 from rtpcore.errors import BindError
-from rtpcore.http import metrics, rtc
+from rtpcore.http import aiohttp as aiohttp_of
+from rtpcore.http import metrics
+from rtpcore.http.request import Route
 from rtpcore.livekit_config import Prometheus
-from rtpcore.metrics import Metrics
 from rtpcore.serve import application
 
 
@@ -36,16 +40,48 @@ class Scraped:
         return sum(found)
 
 
-@pytest.fixture
-async def app() -> web.Application:
-    app = application(FORWARDER, settings("room: {departure_timeout: 1}"))
-    app.add_routes(metrics.routes())
-    return app
+class Shown:
+    """A server that shows its metrics wherever it is mounted."""
+
+    def __init__(self, extra: str = "") -> None:
+        self.server = Server(settings(f"room: {{departure_timeout: 1}}\n{extra}"), config=FORWARDER)
+        self.max_body = self.server.max_body
+        self.close = self.server.close
+
+    @property
+    def routes(self) -> list[Route]:
+        return [*self.server.routes, *metrics.routes(self.server.metrics)]
+
+    @property
+    def is_running(self) -> bool:
+        return self.server.is_running
+
+    async def __aenter__(self) -> object:
+        return await self.server.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.server.__aexit__(*error)
+
+    def aiohttp_app(self) -> web.Application:
+        app = aiohttp_of.application()
+        app.add_routes(aiohttp_of.routes(self.routes))
+        aiohttp_of.run_with(app, self)
+        return app
 
 
 @pytest.fixture
-async def client(app: web.Application) -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(app)) as running:
+def server(shown: Shown) -> Server:
+    return shown.server
+
+
+@pytest.fixture
+def shown() -> Shown:
+    return Shown()
+
+
+@pytest.fixture(params=["aiohttp", "uvicorn"])
+async def client(shown: Shown, request: pytest.FixtureRequest) -> AsyncIterator[TestClient[Any, Any]]:
+    async with TestClient(mount(shown, request.param)) as running:
         yield running
 
 
@@ -98,8 +134,8 @@ async def test_a_call_is_counted(client: TestClient[Any, Any]) -> None:
     assert after("process_resident_memory_bytes") > 0
 
 
-async def test_drops_have_reasons(client: TestClient[Any, Any], app: web.Application) -> None:
-    port = next(one.port for one in app[rtc.HOST].forwarder.candidates if one.protocol == "udp")
+async def test_drops_have_reasons(client: TestClient[Any, Any], server: Server) -> None:
+    port = next(one.port for one in server.forwarder.candidates if one.protocol == "udp")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.sendto(b"\xff" * 100, ("127.0.0.1", port))
     seen = await scrape(client)
@@ -118,7 +154,7 @@ async def test_what_is_refused_is_counted(client: TestClient[Any, Any]) -> None:
     await inside.until("pong")
     seen = await scrape(client)
     assert seen("rtpcore_joins_total", status="401") == 2
-    assert seen("rtpcore_signal_messages_total", direction="unreadable") == 1
+    assert seen("rtpcore_signal_messages_total", direction="received") == 2
     assert seen("rtpcore_participants", state="joined") == 1
 
 
@@ -138,7 +174,7 @@ async def test_calls_are_counted_by_name_and_status(client: TestClient[Any, Any]
     assert seen("rtpcore_twirp_request_seconds_count") == 5
 
 
-async def test_webhooks_are_counted(app: web.Application) -> None:
+async def test_webhooks_are_counted() -> None:
     answers = [500, 200, 200]
 
     async def hear(_request: web.Request) -> web.Response:
@@ -147,10 +183,8 @@ async def test_webhooks_are_counted(app: web.Application) -> None:
     hooks = web.Application()
     hooks.router.add_post("/", hear)
     async with TestServer(hooks) as target:
-        wish = settings(f"webhook: {{api_key: {KEY}, urls: ['{target.make_url('/')}']}}")
-        app = application(FORWARDER, wish)
-        app.add_routes(metrics.routes())
-        async with TestClient(TestServer(app)) as client:
+        shown = Shown(f"webhook: {{api_key: {KEY}, urls: ['{target.make_url('/')}']}}")
+        async with TestClient(mount(shown, "aiohttp")) as client:
             inside = await Socket.join(client, token())
             await inside.until("join")
             seen = await scrape(client)
@@ -161,9 +195,9 @@ async def test_webhooks_are_counted(app: web.Application) -> None:
 
 
 class TestPort:
-    async def test_a_port_of_its_own_asks_who_it_is(self, client: TestClient[Any, Any], app: web.Application) -> None:
+    async def test_a_port_of_its_own_asks_who_it_is(self, client: TestClient[Any, Any], server: Server) -> None:
         wish = Prometheus(port=unused_port(), username="eve", password="secret")
-        async with metrics.serving(app[metrics.METRICS], wish, ("127.0.0.1",)) as ports:
+        async with metrics.serving(server.metrics, wish, ("127.0.0.1",)) as ports:
             assert ports == (wish.port,)
             url = f"http://127.0.0.1:{wish.port}/metrics"
             async with aiohttp.ClientSession() as session:
@@ -177,14 +211,15 @@ class TestPort:
                 async with session.get(url, headers={**right, "Accept": "application/openmetrics-text"}) as answer:
                     assert (await answer.text()).endswith("# EOF\n")
 
-    async def test_without_one_there_is_none(self, client: TestClient[Any, Any], app: web.Application) -> None:
-        async with metrics.serving(app[metrics.METRICS], Prometheus(), ("127.0.0.1",)) as ports:
+    async def test_without_one_there_is_none(self, client: TestClient[Any, Any], server: Server) -> None:
+        async with metrics.serving(server.metrics, Prometheus(), ("127.0.0.1",)) as ports:
             assert ports == ()
 
-    async def test_one_that_is_taken_is_said(self, client: TestClient[Any, Any], app: web.Application) -> None:
-        wish = Prometheus(port=client.port or 0)
-        with pytest.raises(BindError, match=str(client.port)):
-            async with metrics.serving(app[metrics.METRICS], wish, ("127.0.0.1",)):
+    async def test_one_that_is_taken_is_said(self, client: TestClient[Any, Any], server: Server) -> None:
+        port = client.make_url("/").port or 0
+        wish = Prometheus(port=port)
+        with pytest.raises(BindError, match=str(port)):
+            async with metrics.serving(server.metrics, wish, ("127.0.0.1",)):
                 pytest.fail("it is taken")
 
 
@@ -195,18 +230,18 @@ async def test_only_dev_shows_metrics_on_the_main_port() -> None:
         assert answer.status == 200
 
 
-async def test_a_registry_of_an_application_takes_them_too(client: TestClient[Any, Any], app: web.Application) -> None:
-    made = Metrics(app[rtc.HOST])
-    assert not list(made.describe())
+async def test_a_registry_of_an_application_takes_them_too(client: TestClient[Any, Any], server: Server) -> None:
+    made = CollectorRegistry()
+    made.register(server.metrics)
     assert {family.name for family in made.collect()} >= {"rtpcore_rooms", "rtpcore_packets"}
 
 
-async def test_who_drains_is_not_ready_and_lets_nobody_in(client: TestClient[Any, Any], app: web.Application) -> None:
+async def test_who_drains_is_not_ready_and_lets_nobody_in(client: TestClient[Any, Any], server: Server) -> None:
     inside = await Socket.join(client, token())
     await inside.until("join")
     async with client.get("/readyz") as answer:
         assert (answer.status, await answer.text()) == (200, "OK")
-    app[rtc.HOST].is_draining = True
+    server.host.is_draining = True
     async with client.get("/readyz") as answer:
         assert answer.status == 503
     for path in ("/livez", "/"):

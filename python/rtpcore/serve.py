@@ -31,7 +31,7 @@ from rtpcore.stopping import DRAIN_TIMEOUT_S, Stop
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-__all__ = ["NODE", "SERVER", "application", "configure", "main", "parse_arguments"]
+__all__ = ["NODE", "SERVER", "add_options", "application", "configure", "main", "parse_arguments", "serve", "url"]
 
 logger = logging.getLogger("rtpcore.serve")
 
@@ -51,6 +51,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         prog="python -m rtpcore.serve",
         description="A server for LiveKit's clients. The command line stands over the environment, that over a file.",
     )
+    add_options(parser)
+    return parser.parse_args(arguments)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says how a server is configured; other commands mean the same server by the same words."""
     parser.add_argument(
         "--dev",
         action="store_true",
@@ -88,7 +94,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="SECONDS",
         help="how long participants may stay after SIGTERM (default: %(default)g; 0: not at all)",
     )
-    return parser.parse_args(arguments)
 
 
 def configure(arguments: argparse.Namespace) -> tuple[LiveKitConfig, Config]:

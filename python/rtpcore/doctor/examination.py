@@ -16,7 +16,6 @@ from rtpcore.doctor import machine
 from rtpcore.doctor.call import call
 from rtpcore.doctor.report import Finding
 from rtpcore.errors import RtpcoreError
-from rtpcore.http.rtc import HOST
 from rtpcore.wire.token import Claims, Keyring, VideoGrant
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ async def _started(settings: LiveKitConfig, config: Config) -> AsyncIterator[tup
         address = (settings.bind_addresses or ("0.0.0.0",))[0]
         await web.TCPSite(runner, address, settings.port).start()
         url = serve.url(address, runner.addresses[0][1]).replace("localhost", _loopback(address)).rstrip("/")
-        yield url, machine.addresses(app[HOST].forwarder.candidates)
+        yield url, machine.addresses(app[serve.SERVER].forwarder.candidates)
     finally:
         await runner.cleanup()
 
