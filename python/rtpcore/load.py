@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Load"]
 
-_TRACKS_PER_CORE = 400
-_MAX_TRACKS = 8000
+_TRACKS_PER_CORE = 8000
+"""Where nothing is configured: as many copies of sound as a core forwards with nothing left over (docs/performance.md).
+LiveKit's server stops at 400."""
 
 
 class Load:
@@ -24,7 +25,7 @@ class Load:
         """Measure nothing yet."""
         self._forwarder = forwarder
         tracks = limit.num_tracks
-        self._max_tracks = min(_TRACKS_PER_CORE * (os.cpu_count() or 1), _MAX_TRACKS) if tracks is None else tracks
+        self._max_tracks = _TRACKS_PER_CORE * (os.cpu_count() or 1) if tracks is None else tracks
         self._max_rate = limit.bytes_per_sec
         self._bytes, self._at_ms = 0, 0
         self.bytes_per_sec = 0.0

@@ -278,7 +278,7 @@ class SessionLimits:
     """What participants may cause; 0 is no limit, and for the first two -1 as well.
 
     Attributes:
-        num_tracks: Tracks in and out of this server, past which nobody joins; None is 400 per core, up to 8000.
+        num_tracks: Tracks in and out of this server, past which nobody joins; None is 8000 per core.
         bytes_per_sec: Likewise; the default is just under 10 Gbit/s.
         subscription_limit_video: Video tracks that a participant may receive at once.
         subscription_limit_audio: Likewise for audio.
