@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["NODE", "SERVER", "add_options", "application", "configure", "main", "parse_arguments", "serve", "url"]
 
 logger = logging.getLogger("rtpcore.serve")
+
+_KEEPALIVE_S = 75.0
+"""How long a connection may take to ask for something, the first time and between requests; proxies use as much."""
 
 _PATIENCE_S = 10.0
 """How long clients may take to read the last message when the server stops."""
@@ -189,6 +193,7 @@ async def serve(settings: LiveKitConfig, config: Config, *, drain_timeout_s: flo
         app,
         access_log=None,
         shutdown_timeout=_PATIENCE_S,
+        keepalive_timeout=_KEEPALIVE_S,
         max_line_size=MAX_REQUEST_LINE,
         max_field_size=MAX_REQUEST_LINE,
     )
@@ -233,6 +238,12 @@ def url(host: str, port: int) -> str:
     return f"http://{host}:{port}/"
 
 
+def _raise_file_limit() -> None:
+    """Let the process open as many files as it may: each client is one or more, and systems begin with 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is 1 where it could not start."""
     parsed = parse_arguments(arguments)
@@ -242,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.configure(level=told.level, as_json=told.json, shows_pii=told.pii)
         for name in settings.unsupported:
             logger.warning("the setting %s has no effect here", name)
+        _raise_file_limit()
         asyncio.run(serve(settings, config, drain_timeout_s=parsed.drain_timeout))
     except (RtpcoreError, OSError) as error:
         print(f"rtpcore cannot start: {error}", file=sys.stderr)

@@ -45,8 +45,8 @@ class Server:
         async with self.session.get(f"{self.base}{path}", params=query) as answer:
             return answer.status
 
-    async def join(self, identity: str) -> aiohttp.ClientWebSocketResponse[bool]:
-        socket = await self.session.ws_connect(f"{self.base}/rtc", params={"access_token": token(identity)})
+    async def join(self, identity: str, room: str = ROOM) -> aiohttp.ClientWebSocketResponse[bool]:
+        socket = await self.session.ws_connect(f"{self.base}/rtc", params={"access_token": token(identity, room)})
         assert (await message(socket)).HasField("join")
         return socket
 
