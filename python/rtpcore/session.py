@@ -7,12 +7,12 @@ concerns others comes back as effects. The client's socket may break and come ba
 from __future__ import annotations
 
 import logging
-from collections import deque
 from typing import TYPE_CHECKING
 
 from rtpcore import sdp
 from rtpcore.copies import Sources
 from rtpcore.errors import ProtocolError
+from rtpcore.outbox import Outbox
 from rtpcore.peer import Peer
 from rtpcore.room import datatracks
 from rtpcore.wire import ids
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Session", "begin_anew"]
 
 logger = logging.getLogger("rtpcore.session")
-
-_MAX_OUTBOX = 2000
-"""Messages that may wait for a client that does not read: some minutes of a busy room."""
 
 
 class Session:
@@ -90,10 +87,11 @@ class Session:
         self.claims = claims
         self.token_at_ms = 0
         self.lost_at_ms: int | None = None
-        self.outbox: deque[SignalResponse] = deque()
+        self.outbox = Outbox()
         self.is_over = False
         self.is_attached = is_attached
         self.drops_next_resume = False
+        self._has_wondered = False
         self.wake: Callable[[], None] = _nobody
         self._letters = letters
         enabled = room.rules.enabled_codecs
@@ -111,11 +109,11 @@ class Session:
         """Put a message behind those that wait; one too many ends the session."""
         if self.is_over or not self.is_attached:
             return
-        if len(self.outbox) >= _MAX_OUTBOX:
+        if not self.outbox.append(message):
             logger.warning("a client of room %s does not read: %d messages wait", self.room.sid, len(self.outbox))
             self.outbox.clear()
             message = begin_anew(DisconnectReason.SIGNAL_CLOSE)
-        self.outbox.append(message)
+            self.outbox.append(message)
         if message.HasField("leave"):
             self.is_over = True
         self.wake()
@@ -130,7 +128,11 @@ class Session:
         kind = request.WhichOneof("message")
         action = getattr(self, f"_handle_{kind}", None)
         if action is None:
-            logger.info("a request of kind %s is not served", kind)
+            # Once: a client may send a million of them.
+            logger.log(
+                logging.DEBUG if self._has_wondered else logging.INFO, "a request of kind %s is not served", kind
+            )
+            self._has_wondered = True
             return []
         effects: list[Effect] = action(request, now_ms)
         return effects

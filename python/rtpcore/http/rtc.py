@@ -122,6 +122,7 @@ class _Socket:
         self._session = session
         self._is_text = False
         self._is_closed = False
+        self._has_complained = False
         self._waiting = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._giving_up: asyncio.TimerHandle | None = None
@@ -171,7 +172,10 @@ class _Socket:
             try:
                 request = signal.decode(message)
             except ProtocolError as error:
-                logger.info("a message of participant %s is not read: %s", self._session.participant.sid, error)
+                # Once for each socket: a client may send a million of them.
+                level = logging.DEBUG if self._has_complained else logging.INFO
+                logger.log(level, "a message of participant %s is not read: %s", self._session.participant.sid, error)
+                self._has_complained = True
                 continue
             await self._handle(request)
 
