@@ -36,6 +36,7 @@ from rtpcore.parameters import (
     SenderParameters,
     TrackParameters,
     TransportParameters,
+    UdpAddress,
 )
 from rtpcore.snapshot import Snapshot
 from rtpcore.stats import Histogram, ReceiverStats, SenderStats, Stats, TransportStats
@@ -79,6 +80,7 @@ class Forwarder:
             udp_port=listen.udp_port,
             tcp_port=listen.tcp_port,
             advertise=list(listen.advertise),
+            advertise_local=listen.advertise_local,
             ice_lite=media.ice_lite,
             history_packets=media.history_packets,
             snapshot_interval_ms=media.stats_interval_ms,
@@ -143,6 +145,11 @@ class Forwarder:
     def candidates(self) -> tuple[Candidate, ...]:
         """Host candidates for SDP (RFC 8839), best first."""
         return self._candidates
+
+    @property
+    def udp_addresses(self) -> list[UdpAddress]:
+        """Where media is received over UDP, best first. Raises ClosedError."""
+        return [UdpAddress(local, advertised) for local, advertised in self._core.udp_addresses()]
 
     @property
     def worker_count(self) -> int:
