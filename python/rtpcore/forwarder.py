@@ -152,6 +152,11 @@ class Forwarder:
         return [UdpAddress(local, advertised) for local, advertised in self._core.udp_addresses()]
 
     @property
+    def advertised_hosts(self) -> list[str]:
+        """The addresses by which peers know this machine, each once, best first. Raises ClosedError."""
+        return list(dict.fromkeys(address.advertised[0] for address in self.udp_addresses))
+
+    @property
     def worker_count(self) -> int:
         """How many threads forward."""
         return self._core.worker_count()
