@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aioice import stun
 
-from rtpcore.config import Listen
-from rtpcore.errors import ConfigError
+from rtpcore.config import Config, Listen
+from rtpcore.errors import ConfigError, RtpcoreError
 from rtpcore.external_address import ask, with_external_address
+from rtpcore.forwarder import Forwarder
+from rtpcore.livekit_config import LiveKitConfig, Rtc
+from rtpcore.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 SEEN = {4: ("198.51.100.7", 4242), 6: ("2001:db8::7", 4242)}
 
 
-class Server(asyncio.DatagramProtocol):
+class Stun(asyncio.DatagramProtocol):
     """A STUN server that says what the test wants."""
 
     def __init__(self, *, answers: Callable[[stun.Message], list[bytes]]) -> None:
@@ -45,9 +48,9 @@ def answer(request: stun.Message, version: int = 4, *, kind: stun.Class = stun.C
 @asynccontextmanager
 async def serving(
     answers: Callable[[stun.Message], list[bytes]], host: str = "127.0.0.1"
-) -> AsyncIterator[tuple[str, Server]]:
+) -> AsyncIterator[tuple[str, Stun]]:
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(lambda: Server(answers=answers), local_addr=(host, 0))
+    transport, server = await loop.create_datagram_endpoint(lambda: Stun(answers=answers), local_addr=(host, 0))
     address = transport.get_extra_info("sockname")
     yield (f"[{address[0]}]:{address[1]}" if ":" in host else f"{address[0]}:{address[1]}"), server
     transport.close()
@@ -106,3 +109,20 @@ async def test_ipv6_may_go_unanswered_beside_ipv4(caplog: pytest.LogCaptureFixtu
         listen = await with_external_address(Listen(("127.0.0.1", "::1")), [name], deadline_s=0.1)
     assert listen.advertise == ("198.51.100.7",)
     assert "IPv6 addresses are told as they are" in caplog.text
+
+
+async def test_a_server_tells_clients_of_it_and_asks_anew_at_each_start() -> None:
+    keys = {"key": "a secret of more than thirty-two bytes"}
+    config = Config(listen=Listen(("127.0.0.1",)), workers=1)
+    async with serving(lambda request: [answer(request)]) as (name, asked):
+        server = Server(LiveKitConfig(keys=keys, rtc=Rtc(use_external_ip=True, stun_servers=(name,))), config=config)
+        for _ in range(2):
+            async with server:
+                assert server.forwarder.advertised_hosts == ["198.51.100.7"]
+        assert asked.requests >= 2
+    async with Forwarder(config) as forwarder:
+        with pytest.raises(RtpcoreError, match="running"):
+            forwarder.listen_on(Listen(("::1",)))
+    forwarder.listen_on(Listen(("::1",)))
+    async with forwarder:
+        assert forwarder.advertised_hosts == ["::1"]
