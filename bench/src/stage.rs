@@ -79,6 +79,7 @@ impl Stage {
                 udp_port: 0,
                 tcp_port: None,
                 advertise: Vec::new(),
+                advertise_local: false,
             },
             limits: Limits::default(),
             seed: 1,

@@ -7,7 +7,7 @@ thread; none blocks except :meth:`Forwarder.start` and :meth:`Forwarder.stop`, w
 All exceptions are those of ``rtpcore.errors``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypedDict, final
 
 from rtpcore.events import TransportState
@@ -20,9 +20,12 @@ __all__ = [
     "Hub",
     "SrtpInbound",
     "SrtpOutbound",
+    "TurnServer",
     "__version__",
     "parse_rtcp",
     "parse_rtp",
+    "stun_answer",
+    "stun_request",
     "write_rtcp",
     "write_rtp",
 ]
@@ -46,6 +49,8 @@ _Reason: TypeAlias = Literal[
     "fault",
 ]
 _Layer: TypeAlias = tuple[int, int]
+_Address: TypeAlias = tuple[str, int]
+"""An IP address and a port."""
 
 _Why: TypeAlias = tuple[Literal["tapped", "heard", "reply"], int | None, str | None]
 """Why a hub's message is reported; the member that hears it; the request that it answers."""
@@ -129,6 +134,7 @@ class Forwarder:
         udp_port: int,
         tcp_port: int | None,
         advertise: Sequence[str],
+        advertise_local: bool,
         ice_lite: bool,
         history_packets: int,
         snapshot_interval_ms: int,
@@ -147,6 +153,7 @@ class Forwarder:
             udp_port: 0 lets the kernel choose.
             tcp_port: For passive candidates (RFC 6544); None for none.
             advertise: What peers are told instead of the local addresses.
+            advertise_local: Tell them those as well.
             ice_lite: Answer checks without making any (RFC 8445 §2.5).
             history_packets: Kept for retransmission by each worker.
             snapshot_interval_ms: How old :meth:`stats` may be.
@@ -182,6 +189,9 @@ class Forwarder:
 
     def candidates(self) -> list[str]:
         """Our host candidates."""
+
+    def udp_addresses(self) -> list[tuple[_Address, _Address]]:
+        """Where media is received over UDP: each socket's own address and port, then those that peers are told."""
 
     def fingerprint(self) -> bytes:
         """The certificate's SHA-256 digest."""
@@ -386,6 +396,75 @@ class Hub:
 # What follows is for tests that compare the core's packet code with other implementations.
 
 _Profile: TypeAlias = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_HMAC_SHA1_80"]
+
+class _TurnStats(TypedDict):
+    clients: int
+    connections: int
+    allocations: int
+    allocations_made: int
+    packets_to_peers: int
+    bytes_to_peers: int
+    packets_to_clients: int
+    bytes_to_clients: int
+    drops: dict[str, int]
+
+@final
+class TurnServer:
+    """A TURN server on its own thread (RFC 8656), from its start to its end."""
+
+    def __new__(
+        cls,
+        *,
+        udp: Sequence[_Address],
+        tcp: Sequence[_Address],
+        certificate: tuple[bytes, bytes] | None,
+        keys: Mapping[str, str],
+        relays: Sequence[tuple[str, str]],
+        ports: tuple[int, int],
+        media: Sequence[tuple[_Address, _Address]],
+        denied: Sequence[tuple[str, int]],
+        allowed: Sequence[tuple[str, int]],
+        relays_of_one: int,
+        patience_ms: int,
+        idle_ms: int,
+    ) -> TurnServer:
+        """Bind the sockets and start the thread.
+
+        Args:
+            udp: Where clients come in over UDP; unspecified addresses stand for all of the machine, port 0 for any.
+            tcp: Where they come in over TCP.
+            certificate: What is shown there, and its key, in PEM; None where somebody in front undoes TLS.
+            keys: Secret by API key.
+            relays: Where relays are bound and what peers are told instead, one of a family.
+            ports: First and last port of relays.
+            media: This server's own media: as clients are told, and where packets go.
+            denied: Networks that are not relayed to, as address and leading bits.
+            allowed: Networks that are, though not public.
+            relays_of_one: Relays that one participant may hold.
+            patience_ms: How long a connection or a client may stay without a relay.
+            idle_ms: How long a relay is kept to which no peer sends anything.
+
+        Raises:
+            BindError: An address or port cannot be had.
+            ConfigError: Certificate or key cannot be used.
+            ParametersError: An address is none.
+            RtpcoreError: The system refused.
+        """
+
+    def stop(self) -> None:
+        """End all relays and join the thread. Idempotent."""
+
+    def addresses(self) -> tuple[list[_Address], list[_Address]]:
+        """Where it listens, for datagrams and for connections. Raises ClosedError."""
+
+    def stats(self) -> _TurnStats:
+        """What it did so far. Raises ClosedError."""
+
+def stun_request(transaction: bytes) -> bytes:
+    """A STUN Binding request (RFC 8489 §2); ``transaction`` is twelve random bytes."""
+
+def stun_answer(answer: bytes, transaction: bytes) -> _Address | None:
+    """The address and port that ``answer`` says the asker has; None where it is no answer to this request."""
 
 @final
 class SrtpInbound:

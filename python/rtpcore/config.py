@@ -22,12 +22,15 @@ class Listen:
         udp_port: One port for all peers, so that one firewall rule does. 0 lets the kernel choose.
         tcp_port: Port for peers whose network lets no UDP out (passive candidates, RFC 6544); None for none.
         advertise: Addresses that peers are told instead of the local ones, one per IP family: those of a NAT.
+        advertise_local: Tell the local ones all the same, after those, for peers on this side of the NAT. Others learn
+            which addresses are in use there.
     """
 
     addresses: tuple[str, ...] = ("0.0.0.0",)
     udp_port: int = 0
     tcp_port: int | None = None
     advertise: tuple[str, ...] = ()
+    advertise_local: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no socket could be bound to."""

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import weakref
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from rtpcore.parameters import (
     SenderParameters,
     TrackParameters,
     TransportParameters,
+    UdpAddress,
 )
 from rtpcore.snapshot import Snapshot
 from rtpcore.stats import Histogram, ReceiverStats, SenderStats, Stats, TransportStats
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
+    from rtpcore.config import Listen
     from rtpcore.parameters import SrtpProfile
 
 __all__ = ["Forwarder", "Receiver", "Sender", "Transport"]
@@ -72,24 +75,7 @@ class Forwarder:
             ConfigError: A value is out of its range.
         """
         self.config = config if config is not None else Config()
-        listen, media = self.config.listen, self.config.media
-        self._core = _core.Forwarder(
-            workers=self.config.worker_count,
-            addresses=list(listen.addresses),
-            udp_port=listen.udp_port,
-            tcp_port=listen.tcp_port,
-            advertise=list(listen.advertise),
-            ice_lite=media.ice_lite,
-            history_packets=media.history_packets,
-            snapshot_interval_ms=media.stats_interval_ms,
-            seed=self.config.seed if self.config.seed is not None else secrets.randbits(64),
-            # Counted here: those that lie beside each other may be more than a worker's share.
-            max_transports=self.config.limits.transports,
-            keyframe_interval_ms=media.keyframe_interval_ms,
-            speaker_interval_ms=media.speaker_interval_ms,
-            speaker_softest=media.speaker_softest_dbov,
-            speaker_least_percent=media.speaker_least_percent,
-        )
+        self._core = _core_of(self.config)
         self._transports: dict[int, Transport] = {}
         self._receivers: weakref.WeakValueDictionary[int, Receiver] = weakref.WeakValueDictionary()
         self._senders: weakref.WeakValueDictionary[int, Sender] = weakref.WeakValueDictionary()
@@ -100,6 +86,17 @@ class Forwarder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._candidates: tuple[Candidate, ...] = ()
         self._fingerprint = b""
+
+    def listen_on(self, listen: Listen) -> None:
+        """Listen elsewhere, or advertise other addresses, from the next start on.
+
+        Raises:
+            RtpcoreError: It is running.
+        """
+        if self._loop is not None:
+            raise RtpcoreError("the forwarder is running: leave it before it listens elsewhere")
+        self.config = replace(self.config, listen=listen)
+        self._core = _core_of(self.config)
 
     async def __aenter__(self) -> Forwarder:
         """Bind sockets, start the workers. A forwarder that was left may be entered again; it has new candidates then.
@@ -143,6 +140,16 @@ class Forwarder:
     def candidates(self) -> tuple[Candidate, ...]:
         """Host candidates for SDP (RFC 8839), best first."""
         return self._candidates
+
+    @property
+    def udp_addresses(self) -> list[UdpAddress]:
+        """Where media is received over UDP, best first. Raises ClosedError."""
+        return [UdpAddress(local, advertised) for local, advertised in self._core.udp_addresses()]
+
+    @property
+    def advertised_hosts(self) -> list[str]:
+        """The addresses by which peers know this machine, each once, best first. Raises ClosedError."""
+        return list(dict.fromkeys(address.advertised[0] for address in self.udp_addresses))
 
     @property
     def worker_count(self) -> int:
@@ -335,6 +342,28 @@ def _endpoint(address: str, port: int) -> str:
 
 def _histogram(counts: list[int], nanos: int) -> Histogram:
     return Histogram(tuple(counts), nanos / 1e9)
+
+
+def _core_of(config: Config) -> _core.Forwarder:
+    listen, media = config.listen, config.media
+    return _core.Forwarder(
+        workers=config.worker_count,
+        addresses=list(listen.addresses),
+        udp_port=listen.udp_port,
+        tcp_port=listen.tcp_port,
+        advertise=list(listen.advertise),
+        advertise_local=listen.advertise_local,
+        ice_lite=media.ice_lite,
+        history_packets=media.history_packets,
+        snapshot_interval_ms=media.stats_interval_ms,
+        seed=config.seed if config.seed is not None else secrets.randbits(64),
+        # Counted here: those that lie beside each other may be more than a worker's share.
+        max_transports=config.limits.transports,
+        keyframe_interval_ms=media.keyframe_interval_ms,
+        speaker_interval_ms=media.speaker_interval_ms,
+        speaker_softest=media.speaker_softest_dbov,
+        speaker_least_percent=media.speaker_least_percent,
+    )
 
 
 async def _iterate(listener: Listener[Event]) -> AsyncIterator[Event]:

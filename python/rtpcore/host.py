@@ -43,8 +43,10 @@ from rtpcore.room.quality import INTERVAL_MS
 from rtpcore.session import Session, begin_anew
 from rtpcore.welcome import Welcome, renewed
 from rtpcore.wire import ids
+from rtpcore.wire.ice_servers import ice_servers
 from rtpcore.wire.messages import (
     DisconnectReason,
+    ICEServer,
     ParticipantInfo,
     RoomConfiguration,
     SignalRequest,
@@ -97,7 +99,7 @@ class Host:
         self.on_created: list[Callable[[Room], None]] = []
         self.on_emptied: list[Callable[[Room], None]] = []
         self.on_changed: list[Callable[[Room, Participant], None]] = []
-        self.welcome = Welcome(region=self.settings.region)
+        self.welcome = Welcome(self.settings.region, self.ice_servers)
         # Nobody comes in any more; who is there stays.
         self.is_draining = False
         self.exchange = Exchange(forwarder)
@@ -456,6 +458,10 @@ class Host:
                 self.perform(room, self._judge.judge(room, self.sessions, snapshot, at_ms))
         for room in [room for room in self.rooms.values() if room.is_over(at_ms)]:
             self.close_room(room, DisconnectReason.ROOM_CLOSED)
+
+    def ice_servers(self, sid: str) -> list[ICEServer]:
+        """The STUN and TURN servers that a participant's client may use from now on."""
+        return ice_servers(self.settings, self.forwarder.advertised_hosts, sid, now_ms() / 1000)
 
     def _renew(self, session: Session, at_ms: int) -> None:
         session.token_at_ms = at_ms

@@ -30,6 +30,7 @@ __all__ = [
     "SrtpProfile",
     "TrackParameters",
     "TransportParameters",
+    "UdpAddress",
     "unsigned",
 ]
 
@@ -140,6 +141,19 @@ class SenderParameters:
     stream_id: str = ""
     track_id: str = ""
     cname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UdpAddress:
+    """Where media is received over UDP.
+
+    Attributes:
+        local: Address and port of the socket.
+        advertised: Those that peers are told: behind a NAT, the NAT's.
+    """
+
+    local: tuple[str, int]
+    advertised: tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from rtpcore.wire import ids
 from rtpcore.wire.messages import ClientConfiguration, Codec, ServerInfo, SignalResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from rtpcore.session import Session
+    from rtpcore.wire.messages import ICEServer
     from rtpcore.wire.token import Claims, Keyring
 
 __all__ = ["PROTOCOL", "VERSION", "Welcome", "renewed"]
@@ -33,11 +36,13 @@ class Welcome:
 
     Attributes:
         region: By configuration, for information only.
+        ice_servers: What the participant with a sid is told of STUN and TURN.
         node_id: Made anew at each start.
         trailer: What marks frames that the server made, in rooms with end-to-end encryption.
     """
 
     region: str = ""
+    ice_servers: Callable[[str], Sequence[ICEServer]] = field(default=lambda _: (), repr=False)
     node_id: str = field(default_factory=lambda: ids.node_id(ids.secret))
     trailer: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
 
@@ -51,6 +56,7 @@ class Welcome:
         join.other_participants.extend(room.visible_to(participant))
         join.server_version, join.server_region = VERSION, self.region
         join.subscriber_primary = not session.parameters.is_single and participant.permission.can_subscribe
+        join.ice_servers.extend(self.ice_servers(participant.sid))
         join.ping_interval, join.ping_timeout = _PING_INTERVAL_S, _PING_TIMEOUT_S
         join.server_info.CopyFrom(self._server_info())
         join.client_configuration.CopyFrom(ClientConfiguration())
@@ -68,6 +74,7 @@ class Welcome:
         """
         participant, room = session.participant, session.room
         first, about = SignalResponse(), SignalResponse()
+        first.reconnect.ice_servers.extend(self.ice_servers(participant.sid))
         first.reconnect.client_configuration.CopyFrom(ClientConfiguration())
         first.reconnect.last_message_seq = last_sequence
         first.reconnect.server_info.CopyFrom(self._server_info())

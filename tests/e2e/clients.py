@@ -96,6 +96,10 @@ class Client(ABC):
     @abstractmethod
     async def leave(self) -> None: ...
 
+    def relay_only(self) -> None:
+        """Join by nothing but a TURN server, as from a network that lets nothing else out."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be told so")
+
     ##### Waiting for what it sees
 
     async def sees(self, what: str, condition: Callable[[dict[str, Any]], Any]) -> Any:
@@ -159,15 +163,19 @@ class JavaScript(Client):
         self._base = base
         self._release = release
         self._options = {"singlePeerConnection": is_single}
+        self._rtc: dict[str, str] = {}
 
     async def join(self, url: str, token: str) -> None:
         await self._page.goto(f"{self._base}/livez")
         await self._page.add_script_tag(url=f"/clients/{RELEASES[self._release]}.js")
         await self._page.evaluate(HARNESS)
-        options = {"url": url, "token": token, "options": self._options}
+        options = {"url": url, "token": token, "options": self._options, "rtcConfig": self._rtc}
         outcome = await self._page.evaluate("options => client.join(options)", options)
         if "error" in outcome:
             raise Refused(str(outcome["error"]))
+
+    def relay_only(self) -> None:
+        self._rtc = {"iceTransportPolicy": "relay"}
 
     async def state(self) -> dict[str, Any]:
         state: dict[str, Any] = await self._page.evaluate("client.state()")
@@ -229,6 +237,10 @@ class Rust(Client):
         self._room.on("disconnected", self._disconnected)
         for name in ("reconnecting", "reconnected"):
             self._room.on(name, lambda name=name: self._events.append(name))
+
+    def relay_only(self) -> None:
+        policy = rtc.IceTransportType.TRANSPORT_RELAY
+        self._options.rtc_config = rtc.RtcConfiguration(ice_transport_type=policy)
 
     async def join(self, url: str, token: str) -> None:
         try:

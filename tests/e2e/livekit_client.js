@@ -4,7 +4,7 @@ globalThis.client = {
   events: [],
   reason: null,
 
-  async join({ url, token, options }) {
+  async join({ url, token, options, rtcConfig }) {
     const { Room, RoomEvent, VideoPreset } = LivekitClient;
     this.room = new Room({
       dynacast: true,
@@ -23,7 +23,7 @@ globalThis.client = {
     this.room.on(RoomEvent.TrackSubscribed, (track) => document.body.append(track.attach()));
     this.room.on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
     try {
-      await this.room.connect(url, token);
+      await this.room.connect(url, token, { rtcConfig });
     } catch ({ name, message, status, reasonName }) {
       return { error: { name, message, status, reason: reasonName } };
     }

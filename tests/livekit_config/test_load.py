@@ -30,6 +30,7 @@ from rtpcore.livekit_config import (
 from rtpcore.livekit_config.unsupported import LATER
 
 SECRET = "0123456789abcdef0123456789abcdef"
+EVERYWHERE = ("0.0.0.0", "::")
 KEYS = f"keys: {{key: {SECRET}}}\n"
 
 EVERYTHING = f"""
@@ -175,7 +176,7 @@ def test_keys_alone_are_a_configuration_with_livekits_defaults() -> None:
         20,
     )
     assert (config.limit.max_metadata_size, config.audio.active_level) == (524288, 35)
-    assert config.forwarder == Config(listen=Listen(udp_port=7882, tcp_port=7881))
+    assert config.forwarder == Config(listen=Listen(EVERYWHERE, udp_port=7882, tcp_port=7881))
 
 
 def test_dev_mode_has_known_keys_stays_on_this_machine_and_says_much() -> None:
@@ -195,7 +196,7 @@ def test_dev_mode_keeps_what_is_given() -> None:
     assert config.forwarder.listen.addresses == ("192.0.2.1",)
     own_keys = load(KEYS, environ={}, is_dev=True)
     assert own_keys.bind_addresses == (), "keys that nobody else knows may be used from elsewhere, as with LiveKit"
-    assert own_keys.forwarder.listen.addresses == ("0.0.0.0",)
+    assert own_keys.forwarder.listen.addresses == EVERYWHERE
 
 
 def test_without_keys_and_outside_dev_mode_nothing_starts() -> None:
@@ -308,9 +309,11 @@ def test_of_a_range_of_ports_the_first_is_used_and_the_rest_reported() -> None:
 def test_the_forwarder_is_configured_by_it() -> None:
     config = load(EVERYTHING, environ={})
     assert config.forwarder == Config(
-        listen=Listen(("0.0.0.0",), 9000, 9001, ("198.51.100.1", "2001:db8::2")),
+        listen=Listen(EVERYWHERE, 9000, 9001, ("198.51.100.1", "2001:db8::2")),
         media=Media(ice_lite=False, speaker_interval_ms=500, speaker_softest_dbov=30, speaker_least_percent=50),
     )
+    both = load(KEYS + "rtc: {use_external_ip: true}", environ={})
+    assert both.forwarder.listen.advertise_local, "as with LiveKit, unless external_ip_only is set"
     assert load(KEYS + "rtc: {tcp_port: 0}", environ={}).forwarder.listen.tcp_port is None
 
 

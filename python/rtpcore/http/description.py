@@ -8,7 +8,7 @@ from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, 
 from rtpcore.http.request import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import TypeAlias
 
     from rtpcore.http.request import Request
@@ -50,9 +50,11 @@ async def read_fragment(request: Request, tag: str) -> str:
     return await request.text()
 
 
-def created(answer: str, location: str, tag: str) -> Response:
-    """The response to an offer that was taken."""
+def created(answer: str, location: str, tag: str, links: Iterable[str] = ()) -> Response:
+    """The response to an offer that was taken; `links` name servers of STUN and TURN."""
     headers = {"Location": location, "ETag": tag, "Access-Control-Expose-Headers": "Location, ETag, Link"}
+    if link := ", ".join(links):
+        headers["Link"] = link
     return Response(201, answer.encode(), SDP, headers)
 
 

@@ -20,6 +20,7 @@ from rtpcore.errors import JoinError, RtpcoreError
 from rtpcore.http.description import answering, created, patched, read_fragment, read_offer
 from rtpcore.http.request import Response, Route
 from rtpcore.http.rtc import claims_of
+from rtpcore.wire.ice_servers import links
 from rtpcore.wire.join import JoinParameters
 from rtpcore.wire.messages import AddTrackRequest, ClientInfo, TrackSource, TrackType
 
@@ -87,7 +88,8 @@ async def _begin(host: Host, request: Request, *, subscribes: bool) -> Response:
         host.leave(session)
         raise
     way = "whep" if subscribes else "whip"
-    return created(answer, f"{request.prefix}/{way}/v1/{session.participant.sid}", _tag(session))
+    servers = links(host.ice_servers(session.participant.sid))
+    return created(answer, f"{request.prefix}/{way}/v1/{session.participant.sid}", _tag(session), servers)
 
 
 async def _check_tracks(host: Host, claims: Claims, offer: str) -> None:

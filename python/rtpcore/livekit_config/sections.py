@@ -66,8 +66,8 @@ class Rtc:
         port_range_end: Not needed here.
         node_ip: Addresses that clients are told, at most one of a family; empty for the machine's own.
         use_external_ip: Ask a STUN server for them.
-        external_ip_only: Tell clients no others.
-        stun_servers: Whom to ask, and what clients are told; empty for public ones.
+        external_ip_only: Tell clients no others; else the machine's own are told after them.
+        stun_servers: Whom to ask, and what clients are told. Empty: public ones are asked, and clients are told none.
         turn_servers: What clients are told besides.
         use_ice_lite: Answer connectivity checks without making any; None is rtpcore's default, which is yes.
         allow_tcp_fallback: Let clients try TCP and TLS after trouble with UDP.
@@ -179,19 +179,19 @@ class Turn:
 
     Attributes:
         enabled: Run it.
-        domain: Its name, as in its certificate.
+        domain: Its name, as in its certificate; clients of TURN over TLS are sent there.
         cert_file: The certificate, unless `external_tls`.
         key_file: The certificate's key.
         tls_port: Port of TURN over TLS; 0 for none.
         udp_port: Port of TURN over UDP; 0 for none.
         relay_range_start: First port that it relays from.
         relay_range_end: Last one.
-        external_tls: A load balancer undoes TLS in front of it.
-        bind_addresses: Where it listens.
+        external_tls: A load balancer undoes TLS in front of it, at port 443 of `domain`.
+        bind_addresses: Where it listens; with known keys (`development`) on loopback only.
         per_user_relay_allocation_limit: Relays that one participant may hold; 0 for no limit.
         ttl_s: How long a participant's password is good for; 300 is LiveKit's, and only beginning takes one.
-        allow_restricted_peer_cidrs: Private networks that it may relay to.
-        deny_peer_cidrs: Networks that it must not relay to.
+        allow_restricted_peer_cidrs: Networks that it may relay to though they are not public.
+        deny_peer_cidrs: Networks that it must not relay to; media of this server is always reached.
     """
 
     enabled: bool = False
@@ -203,7 +203,7 @@ class Turn:
     relay_range_start: int = 30000
     relay_range_end: int = 40000
     external_tls: bool = False
-    bind_addresses: tuple[str, ...] = ("0.0.0.0",)
+    bind_addresses: tuple[str, ...] = ("0.0.0.0", "::")
     per_user_relay_allocation_limit: int = 12
     ttl_s: int = setting(300, key="ttl_seconds")
     allow_restricted_peer_cidrs: tuple[str, ...] = ()
@@ -449,11 +449,17 @@ class LiveKitConfig:
     @property
     def forwarder(self) -> Config:
         """What the forwarder is started with. Raises ConfigError."""
-        # With keys that everybody knows, media stays on the machine as well. One family is enough there.
+        # Media has what the machine has. With keys that everybody knows it stays on the machine; one family is enough.
         families = sorted(self.bind_addresses, key=lambda address: ":" in address)
-        addresses = tuple(families[:1]) if self.development and families else ("0.0.0.0",)
+        addresses = tuple(families[:1]) if self.development and families else ("0.0.0.0", "::")
         return Config(
-            listen=Listen(addresses, self.rtc.udp_port, self.rtc.tcp_port or None, self.rtc.node_ip),
+            listen=Listen(
+                addresses,
+                self.rtc.udp_port,
+                self.rtc.tcp_port or None,
+                self.rtc.node_ip,
+                advertise_local=self.rtc.use_external_ip and not self.rtc.external_ip_only,
+            ),
             media=Media(
                 ice_lite=Media().ice_lite if self.rtc.use_ice_lite is None else self.rtc.use_ice_lite,
                 speaker_interval_ms=self.audio.update_interval_ms,

@@ -20,6 +20,7 @@ from rtpcore.metrics import Metrics
 from rtpcore.policy import Hooks, Permission, Policy
 from rtpcore.server import events
 from rtpcore.server.local import LocalParticipant
+from rtpcore.server.networks import reachable
 from rtpcore.server.views import Participant, Room, Rooms, Track
 from rtpcore.wire.join import JoinParameters
 from rtpcore.wire.messages import DisconnectReason, RoomConfiguration
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rtpcore.config import Config
     from rtpcore.http.request import Route
     from rtpcore.server.events import Event
+    from rtpcore.turn import TurnServer
 
 __all__ = ["Server"]
 
@@ -55,6 +57,7 @@ class Server:
         settings: What it was configured with.
         rooms: The rooms that there are, by name.
         metrics: What is counted, for a registry of ``prometheus_client``: ``REGISTRY.register(server.metrics)``.
+        turn: Its TURN server, while it runs, if it has one.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Server:
             config = replace(self.settings.forwarder, limits=Limits(transports=_MAX_TRANSPORTS))
         self._policy = Policy(hooks)
         self.forwarder = Forwarder(config)
+        self.turn: TurnServer | None = None
+        self._listen = config.listen
         self.host = Host(self.forwarder, self._keyring, self.settings, self._policy)
         self.rooms = Rooms(self.host)
         self.metrics = Metrics(self.host)
@@ -93,9 +98,11 @@ class Server:
 
         Raises:
             BindError: An address or port cannot be had.
+            ConfigError: No STUN server says the address from outside, where it is to be asked, or the certificate of
+                TURN cannot be shown.
         """
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(self.forwarder)
+            self.turn = await stack.enter_async_context(reachable(self.forwarder, self.settings, self._listen))
             stack.callback(self._policy.close)
             hook = self.settings.webhook
             if hook.urls:
@@ -121,6 +128,7 @@ class Server:
         stack, self._stack = self._stack, None
         if stack is not None:
             await stack.aclose()
+            self.turn = None
         for listener in self._listeners:
             listener.close()
 

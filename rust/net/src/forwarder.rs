@@ -19,7 +19,7 @@ use rtpcore_core::stats::Snapshot;
 
 use crate::clock::Clock;
 use crate::queue::EventQueue;
-use crate::sockets::{Listen, Share, UdpPort, bind_tcp, bind_udp, tcp_candidate, udp_candidate};
+use crate::sockets::{Listen, Share, UdpPort, bind_tcp, bind_udp, inner_candidate, tcp_candidate, udp_candidate};
 use crate::worker::{Neighbours, Worker};
 
 /// How many commands may wait for one worker: more means that the owner asks faster than any machine answers.
@@ -87,6 +87,7 @@ pub struct Forwarder {
     events: Arc<EventQueue>,
     snapshots: Arc<Vec<Mutex<Arc<Snapshot>>>>,
     candidates: Vec<Candidate>,
+    udp: Vec<(SocketAddr, SocketAddr)>,
     clock: Clock,
     ids: AtomicU64,
     /// How many were placed in turn: apart from the other names, or those between would decide the worker.
@@ -111,6 +112,15 @@ impl Forwarder {
         let snapshots = Arc::new((0..count).map(|_| Mutex::new(Arc::default())).collect::<Vec<_>>());
 
         let (mut ports, listeners, candidates) = bind_all(config, count)?;
+        let udp = ports[0]
+            .iter()
+            .map(|port| Ok((port.socket.local_addr()?, port.advertised)))
+            .collect::<io::Result<Vec<_>>>()?;
+        let mut told = candidates.clone();
+        if config.listen.advertise_local {
+            let inner = udp.iter().filter(|(local, advertised)| local != advertised);
+            told.extend(inner.filter_map(|&(local, _)| inner_candidate(local)));
+        }
         let mut polls = Vec::new();
         let mut handles = Vec::new();
         let mut inboxes = Vec::new();
@@ -157,7 +167,8 @@ impl Forwarder {
             workers: handles,
             events,
             snapshots,
-            candidates,
+            candidates: told,
+            udp,
             clock,
             ids: AtomicU64::new(1),
             dealt: AtomicU64::new(0),
@@ -172,6 +183,11 @@ impl Forwarder {
     /// Our host candidates, for descriptions.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
+    }
+
+    /// Where media is received over UDP: each socket's own address, and the one that peers are told.
+    pub fn udp_addresses(&self) -> &[(SocketAddr, SocketAddr)] {
+        &self.udp
     }
 
     /// The clock of all workers.

@@ -1,7 +1,7 @@
 //! Which addresses a forwarder listens on, and the candidates they make (RFC 8445 §5.1.1).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use is::Candidate;
 use mio::net::TcpListener;
@@ -18,6 +18,8 @@ pub struct Listen {
     pub tcp_port: Option<u16>,
     /// Addresses that peers see instead of the local ones: those of a NAT or a load balancer, by family.
     pub advertise: Vec<IpAddr>,
+    /// Peers are told the local ones all the same, after those: some sit on this side of the NAT.
+    pub advertise_local: bool,
 }
 
 /// One socket of one worker, with the address that peers know it by.
@@ -32,32 +34,14 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 impl Listen {
     /// The local addresses meant, wildcards resolved.
     pub(crate) fn resolve(&self) -> io::Result<Vec<IpAddr>> {
-        let mut resolved = Vec::new();
-        for &address in &self.addresses {
-            if address.is_unspecified() {
-                let machine = if_addrs::get_if_addrs()?;
-                let mut usable: Vec<IpAddr> = machine
-                    .iter()
-                    .filter(|interface| !interface.is_loopback() && interface.is_oper_up())
-                    .map(if_addrs::Interface::ip)
-                    .filter(|ip| ip.is_ipv4() == address.is_ipv4() && is_usable(*ip))
-                    .collect();
-                if usable.is_empty() {
-                    // A machine without a network can still serve itself.
-                    usable.push(if address.is_ipv4() {
-                        std::net::Ipv4Addr::LOCALHOST.into()
-                    } else {
-                        std::net::Ipv6Addr::LOCALHOST.into()
-                    });
-                }
-                resolved.extend(usable);
-            } else {
-                resolved.push(address);
-            }
-        }
-        resolved.sort();
-        resolved.dedup();
-        Ok(resolved)
+        let machine = if_addrs::get_if_addrs()?;
+        let usable: Vec<IpAddr> = machine
+            .iter()
+            .filter(|interface| !interface.is_loopback() && interface.is_oper_up())
+            .map(if_addrs::Interface::ip)
+            .filter(|ip| is_usable(*ip))
+            .collect();
+        Ok(resolve(&self.addresses, &usable))
     }
 
     pub(crate) fn advertised(&self, local: SocketAddr) -> SocketAddr {
@@ -66,6 +50,25 @@ impl Listen {
             .find(|ip| ip.is_ipv4() == local.is_ipv4())
             .map_or(local, |&ip| SocketAddr::new(ip, local.port()))
     }
+}
+
+/// The addresses meant, on a machine that peers can reach by the `usable` ones.
+fn resolve(addresses: &[IpAddr], usable: &[IpAddr]) -> Vec<IpAddr> {
+    let mut resolved = Vec::new();
+    for address in addresses {
+        if address.is_unspecified() {
+            resolved.extend(usable.iter().filter(|ip| ip.is_ipv4() == address.is_ipv4()));
+        } else {
+            resolved.push(*address);
+        }
+    }
+    if let (true, Some(first)) = (resolved.is_empty(), addresses.first()) {
+        // A machine without a network can still serve itself. One that has it in one family alone has none in the other.
+        resolved.push(if first.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    resolved.sort();
+    resolved.dedup();
+    resolved
 }
 
 /// Not link-local: such an address means nothing without its interface.
@@ -121,6 +124,12 @@ pub(crate) fn udp_candidate(advertised: SocketAddr) -> Option<Candidate> {
     Candidate::builder().udp().host(advertised).build().ok()
 }
 
+/// The candidate of the local address of a UDP port that has another one for peers outside; worse than that.
+pub(crate) fn inner_candidate(local: SocketAddr) -> Option<Candidate> {
+    let (ip, port) = (local.ip(), local.port());
+    Candidate::from_sdp_string(&format!("candidate:2 1 udp 2113937151 {ip} {port} typ host")).ok()
+}
+
 /// The candidate of one TCP port; `tcptype passive` (RFC 6544 §4.5).
 pub(crate) fn tcp_candidate(advertised: SocketAddr) -> Option<Candidate> {
     let passive = Candidate::from_sdp_string(&format!(
@@ -129,4 +138,34 @@ pub(crate) fn tcp_candidate(advertised: SocketAddr) -> Option<Candidate> {
         advertised.port()
     ));
     passive.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ips<const N: usize>(texts: [&str; N]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn everywhere_is_what_the_machine_has() {
+        let both = ips(["0.0.0.0", "::"]);
+        assert_eq!(resolve(&both, &ips(["2001:db8::5", "10.0.0.5"])), ips(["10.0.0.5", "2001:db8::5"]));
+        assert_eq!(resolve(&both, &ips(["10.0.0.5"])), ips(["10.0.0.5"]), "no IPv6, no candidate for it");
+        assert_eq!(resolve(&ips(["::"]), &ips(["10.0.0.5"])), ips(["::1"]));
+        assert_eq!(resolve(&both, &[]), ips(["127.0.0.1"]));
+    }
+
+    #[test]
+    fn an_address_named_twice_is_one() {
+        assert_eq!(resolve(&ips(["10.0.0.5", "0.0.0.0"]), &ips(["10.0.0.5"])), ips(["10.0.0.5"]));
+    }
+
+    #[test]
+    fn the_inner_address_is_told_last() {
+        let outer = udp_candidate("198.51.100.7:7882".parse().expect("an address")).expect("a candidate");
+        let inner = inner_candidate("10.0.0.5:7882".parse().expect("an address")).expect("a candidate");
+        assert!(inner.prio() < outer.prio());
+    }
 }

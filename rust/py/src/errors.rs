@@ -13,6 +13,8 @@ pub(crate) enum Error {
     Closed(&'static str),
     /// Parameters that no peer could mean: what is wrong, in words.
     Parameters(String),
+    /// A setting that cannot be used: its name, and why.
+    Config(&'static str, String),
     /// Python itself raised.
     Python(PyErr),
 }
@@ -51,6 +53,7 @@ fn to_exception(py: Python<'_>, error: Error) -> PyResult<PyErr> {
     match error {
         Error::Python(error) => Ok(error),
         Error::Parameters(message) => raise("ParametersError", message),
+        Error::Config(name, reason) => Ok(PyErr::from_value(errors.getattr("ConfigError")?.call1((name, reason))?)),
         Error::Closed(what) => raise("ClosedError", what.into()),
         Error::Send(SendError::Closed) => raise("ClosedError", "forwarder".into()),
         Error::Send(SendError::Full) => {

@@ -45,7 +45,7 @@ pub(crate) struct Running {
 impl Forwarder {
     /// Remembers how to start; binds nothing.
     #[new]
-    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms, speaker_interval_ms, speaker_softest, speaker_least_percent))]
+    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, advertise_local, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms, speaker_interval_ms, speaker_softest, speaker_least_percent))]
     #[allow(clippy::too_many_arguments)] // keyword-only, filled in by rtpcore.config alone
     fn new(
         workers: u8,
@@ -53,6 +53,7 @@ impl Forwarder {
         udp_port: u16,
         tcp_port: Option<u16>,
         advertise: Vec<String>,
+        advertise_local: bool,
         ice_lite: bool,
         history_packets: usize,
         snapshot_interval_ms: u64,
@@ -69,7 +70,8 @@ impl Forwarder {
                 .map(|text| text.parse().map_err(|_| Error::Parameters(format!("{text:?} is not an IP address"))))
                 .collect()
         };
-        let listen = Listen { addresses: parse(addresses)?, udp_port, tcp_port, advertise: parse(advertise)? };
+        let (addresses, advertise) = (parse(addresses)?, parse(advertise)?);
+        let listen = Listen { addresses, udp_port, tcp_port, advertise, advertise_local };
         let speaking = speaker::Settings {
             interval: Duration::from_millis(speaker_interval_ms),
             softest: speaker_softest,
@@ -128,6 +130,15 @@ impl Forwarder {
     /// Our host candidates in SDP's spelling, without the `a=`.
     fn candidates(&self) -> Result<Vec<String>, Error> {
         self.with(|running| Ok(running.net.candidates().iter().map(is::Candidate::to_sdp_string).collect()))
+    }
+
+    /// Where media is received over UDP: each socket's own address and port, then those that peers are told.
+    #[allow(clippy::type_complexity)] // two addresses
+    fn udp_addresses(&self) -> Result<Vec<((String, u16), (String, u16))>, Error> {
+        let text = |at: &std::net::SocketAddr| (at.ip().to_string(), at.port());
+        self.with(|running| {
+            Ok(running.net.udp_addresses().iter().map(|(local, told)| (text(local), text(told))).collect())
+        })
     }
 
     /// The certificate's SHA-256 digest.

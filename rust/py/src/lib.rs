@@ -9,6 +9,7 @@ mod forwarder;
 mod hub;
 mod stats;
 mod testing;
+mod turn;
 
 use pyo3::prelude::*;
 
@@ -20,6 +21,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("MAX_MEMBERS", rtpcore_core::data::MAX_MEMBERS)?;
     module.add_class::<forwarder::Forwarder>()?;
     module.add_class::<hub::Hub>()?;
+    module.add_class::<turn::TurnServer>()?;
+    module.add_function(wrap_pyfunction!(turn::stun_request, module)?)?;
+    module.add_function(wrap_pyfunction!(turn::stun_answer, module)?)?;
     module.add_class::<testing::SrtpInbound>()?;
     module.add_class::<testing::SrtpOutbound>()?;
     module.add_function(wrap_pyfunction!(testing::parse_rtp, module)?)?;
