@@ -36,6 +36,7 @@ impl Pair {
             bench.command(Command::AddTransport { transport, security: Box::new(security) });
             let remote = Remote {
                 credentials: credentials(1 - end),
+                is_lite: end == CLIENT,
                 fingerprints: vec![fingerprint(&ECDSA)],
                 dtls_role,
                 max_message: Some(0),
