@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ from hypothesis import settings
 from rtpcore import Config, Forwarder, Listen, Media, sdp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from rtpcore import Member, Transport
 
@@ -143,3 +144,14 @@ async def peer() -> AsyncIterator[Callable[[], Peer]]:
 
     yield make
     await asyncio.gather(*(peer.pc.close() for peer in made))
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """Lets a test configure logging, which closes the handlers that it replaces: those of pytest are to live on."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    root.handlers[:] = []
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)

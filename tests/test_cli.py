@@ -25,7 +25,7 @@ KEYS = ["--keys", f"{KEY}: {SECRET}"]
 
 
 @pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_environment(monkeypatch: pytest.MonkeyPatch, own_logging: None) -> None:
     for name in ("LIVEKIT_KEYS", "LIVEKIT_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 

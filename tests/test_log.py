@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,10 +20,8 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2lnbmF0dXJl"
 
 
 @pytest.fixture
-def written() -> Iterator[Callable[..., str]]:
+def written(own_logging: None) -> Callable[..., str]:
     """Logs one record and gives what came out of it."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
 
     def write(message: str, *told: Any, extra: dict[str, Any] | None = None, **settings: Any) -> str:
         stream = io.StringIO()
@@ -36,11 +34,7 @@ def written() -> Iterator[Callable[..., str]]:
         logging.getLogger("rtpcore.test").info(message, *told, extra=extra)
         return stream.getvalue()
 
-    # `configure` closes the handlers it replaces: those of pytest are to live on.
-    root.handlers[:] = []
-    yield write
-    root.handlers[:] = before
-    root.setLevel(level)
+    return write
 
 
 def test_what_says_who_somebody_is_stays_out_unless_asked_for(written: Callable[..., str]) -> None:

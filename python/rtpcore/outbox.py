@@ -6,6 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rtpcore.wire.messages import SignalResponse
 
 __all__ = ["Outbox"]
@@ -32,6 +34,10 @@ class Outbox:
     def __len__(self) -> int:
         """How many wait."""
         return len(self._messages)
+
+    def __iter__(self) -> Iterator[SignalResponse]:
+        """Those that wait, oldest first."""
+        return (message for message, _ in self._messages)
 
     def append(self, message: SignalResponse) -> bool:
         """Put a message behind those that wait; False where it would be too much, and then nothing is changed."""
