@@ -29,6 +29,7 @@ from rtpcore.session import Session
 from rtpcore.wire.join import JoinParameters
 from rtpcore.wire.messages import (
     AddTrackRequest,
+    ClientInfo,
     MuteTrackRequest,
     ParticipantInfo,
     ParticipantPermission,
@@ -113,14 +114,14 @@ class Stage:
         self.versions: dict[str, int] = {}
         self._is_single = is_single
 
-    def join(self, identity: str) -> Session:
+    def join(self, identity: str, **wishes: Any) -> Session:
         permission = ParticipantPermission(can_publish=True, can_subscribe=True, can_update_metadata=True)
         number = next(NUMBERS)
         participant = Participant(f"PA_{number}", identity, self.now_ms, permission=permission)
         session = Session(
             participant,
             self.room,
-            JoinParameters(is_single=self._is_single),
+            JoinParameters(is_single=self._is_single, **wishes),
             Claims(identity=identity),
             expect=lambda: cast("Any", FakeTransport()),
             letters=lambda count: "".join(random.choices("abcdefgh", k=count)),
@@ -397,3 +398,21 @@ def test_who_takes_no_codec_of_a_track_is_told_once(is_single: bool) -> None:
     assert errors == [SubscriptionError.SE_CODEC_UNSUPPORTED]
     assert not old.session.peer.subscriber.copies
     stage.check()
+
+
+@pytest.mark.parametrize(("sdk", "is_kept"), [("GO", True), ("JS", False)])
+def test_the_go_sdk_gets_the_answer_to_its_early_offer_once_it_has_applied_it(sdk: str, is_kept: bool) -> None:
+    stage = Stage(is_single=True)
+    text = next(text for text in OFFERS if "m=audio" in text and "a=candidate" not in text)
+    offer = SessionDescription(type="offer", sdp=text, id=7)
+    session = stage.join("ada", client=ClientInfo(sdk=ClientInfo.SDK.Value(sdk)), publisher_offer=offer)
+
+    def answers() -> list[int]:
+        return [message.answer.id for message in session.outbox if message.HasField("answer")]
+
+    for request in session.early():
+        stage.ask(session, request)
+    assert answers() == ([] if is_kept else [7])
+    for _ in range(2):
+        stage.ask(session, SignalRequest(trickle=TrickleRequest(candidateInit=json.dumps({"candidate": ""}))))
+    assert answers() == [7], "once"

@@ -145,7 +145,7 @@ class Host:
         self._renew(session, at_ms)
         session.peer.begin()
         self.perform(room, effects)
-        for request in _early_requests(parameters):
+        for request in session.early():
             self.handle(session, request)
         session.negotiate()
         self._connect(session)
@@ -471,14 +471,6 @@ def _participant(
 def _check_length(what: str, text: str, most: int) -> None:
     if not text or 0 < most < len(text.encode()):
         raise JoinError(400, f"{what} of 1 to {most} bytes is needed" if most else f"{what} is needed")
-
-
-def _early_requests(parameters: JoinParameters) -> list[SignalRequest]:
-    """What a client sent along with its wish to join, as the messages it would have sent after."""
-    requests = [SignalRequest(add_track=request) for request in parameters.add_tracks]
-    if parameters.publisher_offer is not None and parameters.publisher_offer.sdp:
-        requests.append(SignalRequest(offer=parameters.publisher_offer))
-    return requests
 
 
 def _reason(number: int) -> str:
