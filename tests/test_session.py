@@ -400,12 +400,14 @@ def test_who_takes_no_codec_of_a_track_is_told_once(is_single: bool) -> None:
     stage.check()
 
 
-@pytest.mark.parametrize(("sdk", "is_kept"), [("GO", True), ("JS", False)])
-def test_the_go_sdk_gets_the_answer_to_its_early_offer_once_it_has_applied_it(sdk: str, is_kept: bool) -> None:
+@pytest.mark.parametrize(("sdk", "is_kept"), [(ClientInfo.SDK.GO, True), (ClientInfo.SDK.JS, False)])
+def test_the_go_sdk_gets_the_answer_to_its_early_offer_once_it_has_applied_it(
+    sdk: ClientInfo.SDK, is_kept: bool
+) -> None:
     stage = Stage(is_single=True)
     text = next(text for text in OFFERS if "m=audio" in text and "a=candidate" not in text)
     offer = SessionDescription(type="offer", sdp=text, id=7)
-    session = stage.join("ada", client=ClientInfo(sdk=ClientInfo.SDK.Value(sdk)), publisher_offer=offer)
+    session = stage.join("ada", client=ClientInfo(sdk=sdk), publisher_offer=offer)
 
     def answers() -> list[int]:
         return [message.answer.id for message in session.outbox if message.HasField("answer")]
@@ -416,3 +418,17 @@ def test_the_go_sdk_gets_the_answer_to_its_early_offer_once_it_has_applied_it(sd
     for _ in range(2):
         stage.ask(session, SignalRequest(trickle=TrickleRequest(candidateInit=json.dumps({"candidate": ""}))))
     assert answers() == [7], "once"
+
+
+def test_nothing_is_sent_in_a_section_in_which_the_client_sends_simulcast() -> None:
+    stage = Stage(is_single=True)
+    text = next(text for text in OFFERS if "a=simulcast:send" in text).replace("a=sendonly", "a=sendrecv")
+    ada, bob = Client(stage.join("ada")), stage.join("bob")
+    begin(stage, [ada])
+    for request in ada.publish("video"):
+        stage.ask(ada.session, request)
+    stage.ask(bob, SignalRequest(offer=SessionDescription(type="offer", sdp=text)))
+    (copy,) = (copy for copy in bob.peer.subscriber.copies.values() if copy.kind == "video")
+    assert copy.mid is None
+    asked = [one.media_sections_requirement for one in bob.outbox if one.HasField("media_sections_requirement")]
+    assert [one.num_videos for one in asked] == [1]
