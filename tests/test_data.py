@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rtpcore import ChannelClosed, ChannelOpened, Forwarder
+from rtpcore import ChannelClosed, ChannelOpened, Forwarder, sdp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,20 @@ async def test_the_owner_opens_a_channel(forwarder: Forwarder, peer: Callable[[]
     await until(lambda: "ours" in client.channels)
     ours = client.channels["ours"]
     assert (ours.ordered, ours.maxRetransmits, ours.protocol) == (False, 2, "p")
+
+
+async def test_a_channel_that_was_opened_before_the_peer_was_known(
+    forwarder: Forwarder, peer: Callable[[], Any], until: Any
+) -> None:
+    """As a server does that makes the offer: its channels are there when the answer comes."""
+    client = peer()
+    client.channel("theirs")
+    offer = sdp.parse(await client.offer())
+    transport = forwarder.add_transport()
+    transport.open_channel("ours")
+    transport.set_remote(offer.transport)
+    await client.accept(str(sdp.answer(offer, transport.local, forwarder.candidates)))
+    await until(lambda: "ours" in client.channels)
 
 
 async def test_a_channel_that_is_closed_is_told(forwarder: Forwarder, peer: Callable[[], Any], until: Any) -> None:
