@@ -432,3 +432,18 @@ def test_nothing_is_sent_in_a_section_in_which_the_client_sends_simulcast() -> N
     assert copy.mid is None
     asked = [one.media_sections_requirement for one in bob.outbox if one.HasField("media_sections_requirement")]
     assert [one.num_videos for one in asked] == [1]
+
+
+@pytest.mark.parametrize("is_disabled", [False, True])
+def test_sound_comes_with_redundancy_unless_its_publisher_wants_none(is_disabled: bool) -> None:
+    stage = Stage(is_single=True)
+    session = stage.join("ada")
+    text = next(text for text in OFFERS if "a=simulcast:send" in text)
+    (track,) = (track for track in sdp.parse(text).tracks if track.kind == "audio")
+    source, type_ = TrackSource.MICROPHONE, TrackType.AUDIO
+    announced = AddTrackRequest(cid=track.track_id, type=type_, source=source, disable_red=is_disabled)
+    stage.ask(session, SignalRequest(add_track=announced))
+    stage.ask(session, SignalRequest(offer=SessionDescription(type="offer", sdp=text)))
+    (answer,) = (message.answer.sdp for message in session.outbox if message.HasField("answer"))
+    formats = next(line for line in answer.splitlines() if line.startswith("m=audio")).split()[3:]
+    assert formats[0] == ("111" if is_disabled else "63")

@@ -95,7 +95,7 @@ class Connection:
         Args:
             text: The offer.
             opus: What to ask of the encoder of an audio track, as parameters of opus (RFC 7587 §6.1).
-            prefer: In which codec a video track shall come, by its MIME type.
+            prefer: In which codec a track shall come, by its MIME type.
 
         Raises:
             ProtocolError: The text is not SDP.
@@ -111,7 +111,7 @@ class Connection:
         for track in offer.tracks:
             if track.kind == "audio":
                 answer = sdp.tune(answer, track.mid, "opus", opus(track))
-            elif (name := prefer(track)) is not None:
+            if (name := prefer(track)) is not None:
                 answer = sdp.prefer(answer, track.mid, name)
         begun, ended = self._settle()
         return Answered(str(answer), begun, ended, refused)

@@ -227,6 +227,9 @@ class Peer:
         track = self._announced(section)
         if track is None:
             return None
+        if track.kind == "audio":
+            # A frame within RED is not what was encrypted; clients that encrypt say so, or leave RED out themselves.
+            return None if track.info.disable_red or track.info.encryption else "audio/red"
         numbers = range(len(track.info.codecs))
         return next((track.mime_type(one) for one in numbers if track.is_named(section.track_id, one)), None)
 
