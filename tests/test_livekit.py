@@ -10,6 +10,7 @@ import io
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from rtpcore.wire.messages import (
     LeaveRequest,
     ParticipantInfo,
     RequestResponse,
+    SessionDescription,
     SignalRequest,
     SignalResponse,
     TrackSource,
@@ -258,6 +260,17 @@ class TestSignalling:
         request.offer.type, request.offer.sdp = "offer", "nonsense"
         await alice.socket.send_bytes(request.SerializeToString())
         assert (await alice.until("leave")).action == LeaveRequest.Action.RECONNECT
+
+    async def test_a_description_for_a_connection_that_has_ended_costs_no_socket(
+        self, server: Server, client: TestClient[Any, Any]
+    ) -> None:
+        alice = await Socket.join(client, token())
+        sid = (await alice.until("join")).participant.sid
+        server.host.sessions[sid].peer.publisher.transport.close()
+        text = next(Path(__file__).parent.glob("sdp/offers/*.sdp")).read_text()
+        await alice.send(offer=SessionDescription(type="offer", sdp=text))
+        await alice.send(ping=1)
+        await alice.until("pong")
 
     async def test_tracks_are_announced_and_refused(self, client: TestClient[Any, Any]) -> None:
         alice = await Socket.join(client, token(can_publish_sources=["microphone"]))

@@ -29,6 +29,7 @@ from rtpcore.session import Session
 from rtpcore.wire.join import JoinParameters
 from rtpcore.wire.messages import (
     AddTrackRequest,
+    ClientInfo,
     Encryption,
     MuteTrackRequest,
     ParticipantInfo,
@@ -114,14 +115,14 @@ class Stage:
         self.versions: dict[str, int] = {}
         self._is_single = is_single
 
-    def join(self, identity: str) -> Session:
+    def join(self, identity: str, **wishes: Any) -> Session:
         permission = ParticipantPermission(can_publish=True, can_subscribe=True, can_update_metadata=True)
         number = next(NUMBERS)
         participant = Participant(f"PA_{number}", identity, self.now_ms, permission=permission)
         session = Session(
             participant,
             self.room,
-            JoinParameters(is_single=self._is_single),
+            JoinParameters(is_single=self._is_single, **wishes),
             Claims(identity=identity),
             expect=lambda: cast("Any", FakeTransport()),
             letters=lambda count: "".join(random.choices("abcdefgh", k=count)),
@@ -435,3 +436,37 @@ def test_sound_comes_with_redundancy_unless_its_publisher_will_not(
     assert sdp.read_codecs(section)[0].mime_type == f"audio/{first}"
     (track,) = ada.session.participant.tracks.values()
     assert track.info.mime_type == f"audio/{first}"
+
+
+@pytest.mark.parametrize(("sdk", "is_kept"), [(ClientInfo.SDK.GO, True), (ClientInfo.SDK.JS, False)])
+def test_the_go_sdk_gets_the_answer_to_its_early_offer_once_it_has_applied_it(
+    sdk: ClientInfo.SDK, is_kept: bool
+) -> None:
+    stage = Stage(is_single=True)
+    text = next(text for text in OFFERS if "m=audio" in text and "a=candidate" not in text)
+    offer = SessionDescription(type="offer", sdp=text, id=7)
+    session = stage.join("ada", client=ClientInfo(sdk=sdk), publisher_offer=offer)
+
+    def answers() -> list[int]:
+        return [message.answer.id for message in session.outbox if message.HasField("answer")]
+
+    for request in session.early():
+        stage.ask(session, request)
+    assert answers() == ([] if is_kept else [7])
+    for _ in range(2):
+        stage.ask(session, SignalRequest(trickle=TrickleRequest(candidateInit=json.dumps({"candidate": ""}))))
+    assert answers() == [7], "once"
+
+
+def test_nothing_is_sent_in_a_section_in_which_the_client_sends_simulcast() -> None:
+    stage = Stage(is_single=True)
+    text = next(text for text in OFFERS if "a=simulcast:send" in text).replace("a=sendonly", "a=sendrecv")
+    ada, bob = Client(stage.join("ada")), stage.join("bob")
+    begin(stage, [ada])
+    for request in ada.publish("video"):
+        stage.ask(ada.session, request)
+    stage.ask(bob, SignalRequest(offer=SessionDescription(type="offer", sdp=text)))
+    (copy,) = (copy for copy in bob.peer.subscriber.copies.values() if copy.kind == "video")
+    assert copy.mid is None
+    asked = [one.media_sections_requirement for one in bob.outbox if one.HasField("media_sections_requirement")]
+    assert [one.num_videos for one in asked] == [1]

@@ -15,7 +15,7 @@ from rtpcore.errors import ParametersError
 from rtpcore.parameters import Candidate, SenderParameters, TrackParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rtpcore.copies import Copy, Sources
     from rtpcore.events import Layer
@@ -106,7 +106,7 @@ class Connection:
         transport = self.transport
         if self._negotiation.is_restart(offer):
             transport.restart_ice()
-        chosen, refused = self._place(offer.wanted)
+        chosen, refused = self._place(offer.wanted, offer.tracks)
         answer = self._negotiation.answer(offer, transport.local, senders=chosen)
         for track in offer.tracks:
             if track.kind == "audio":
@@ -191,13 +191,24 @@ class Connection:
         if self._transport is not None:
             self._transport.close()
 
-    def _place(self, wanted: tuple[TrackParameters, ...]) -> tuple[list[SenderParameters], tuple[str, ...]]:
+    def _place(
+        self, wanted: Sequence[TrackParameters], sent: Sequence[TrackParameters]
+    ) -> tuple[list[SenderParameters], tuple[str, ...]]:
         """Keep copies in their sections, give free ones to those without; a section that is gone frees its copy.
+
+        Sections in which the peer sends, too, come last. Where it sends several encodings there is no place: pion (4.2)
+        takes the answer's rid lines for encodings of ours, and then waits for those.
+
+        Args:
+            wanted: In which sections the peer can receive.
+            sent: What it sends.
 
         Returns:
             What to send, and the sids of copies that none of the free sections can take.
         """
-        sections = {section.mid: section for section in wanted}
+        encodings = {track.mid: len(track.encodings) for track in sent}
+        sections = {section.mid: section for section in wanted if encodings.get(section.mid, 0) < 2}
+        sections = dict(sorted(sections.items(), key=lambda one: one[0] in encodings))
         chosen, refused = [], []
         for copy in self.copies.values():
             if copy.mid is not None and copy.mid not in sections:

@@ -10,15 +10,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rtpcore.errors import JoinError, LimitError, ParametersError, ProtocolError
+from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.exchange import Exchange
-from rtpcore.joining import early_requests, participant_of
+from rtpcore.joining import participant_of
 from rtpcore.judging import Judge
 from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.load import Load
@@ -53,7 +54,7 @@ from rtpcore.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -181,7 +182,7 @@ class Host:
         self.perform(room, effects)
         for track in refused:
             session.refuse_track(track)
-        for request in early_requests(parameters):
+        for request in session.early():
             self.handle(session, request)
         session.negotiate()
         self._connect(session)
@@ -210,6 +211,8 @@ class Host:
         session = self.sessions.get(participant.sid) if participant is not None else None
         if room is None or participant is None or session is None or session.is_over:
             return None
+        if session.lost_at_ms is not None:
+            return None
         if parameters.participant_sid not in ("", participant.sid):
             return None
         first, *others = self.welcome.reconnected(session, self.exchange.last_sequence(participant))
@@ -224,15 +227,16 @@ class Host:
         """Do what a client asks. What cannot be done costs that client its session, which it may begin anew."""
         if session.is_over:
             return
-        try:
-            effects = session.handle(request, now_ms())
-        except (ProtocolError, ParametersError, LimitError) as error:
-            logger.warning("a client of room %s is asked to reconnect: %s", session.room.sid, error)
-            self._restart(session, DisconnectReason.STATE_MISMATCH)
-            return
-        self.perform(session.room, effects)
-        session.negotiate()
-        self._connect(session)
+        with self._lost(session):
+            try:
+                effects = session.handle(request, now_ms())
+            except (ProtocolError, ParametersError, LimitError) as error:
+                logger.warning("a client of room %s is asked to reconnect: %s", session.room.sid, error)
+                self._restart(session, DisconnectReason.STATE_MISMATCH)
+                return
+            self.perform(session.room, effects)
+            session.negotiate()
+            self._connect(session)
 
     def activate(self, session: Session) -> None:
         """A client is reached: it hears from now on, and others are told."""
@@ -308,7 +312,8 @@ class Host:
                     session = self.sessions.get(subscription.subscriber.sid)
                     sources = self._sources_of(subscription.track)
                     if session is not None and sources is not None and self.gate.lets(room, subscription):
-                        session.subscribe(subscription, sources)
+                        with self._lost(session):
+                            session.subscribe(subscription, sources)
                         changed[subscription.track.sid] = subscription.track
                         touched[session.participant.sid] = session
                 case Unsubscribe(subscription):
@@ -320,7 +325,8 @@ class Host:
                     session = self.sessions.get(subscription.subscriber.sid)
                     sources = self._sources_of(subscription.track)
                     if session is not None and sources is not None:
-                        self.perform(room, session.adjust(subscription, sources, now_ms()))
+                        with self._lost(session):
+                            self.perform(room, session.adjust(subscription, sources, now_ms()))
                     changed[subscription.track.sid] = subscription.track
                 case OpenData(data_track):
                     self.exchange.open_track(data_track)
@@ -344,7 +350,8 @@ class Host:
                     for noticed in self.on_emptied:
                         noticed(room)
         for session in touched.values():
-            session.negotiate()
+            with self._lost(session):
+                session.negotiate()
         if room.sid not in self._flushes and (waits_ms := room.waits_ms) is not None:
             self._flushes[room.sid] = asyncio.get_running_loop().call_later(waits_ms / 1000, self._flush, room)
         for track in changed.values():
@@ -423,6 +430,15 @@ class Host:
                 session.lost_at_ms = now_ms()
             if not session.is_attached:
                 self.leave(session, DisconnectReason.SIGNAL_CLOSE)
+
+    @contextlib.contextmanager
+    def _lost(self, session: Session) -> Iterator[None]:
+        """What comes too late for a session's connections concerns that session alone."""
+        try:
+            yield
+        except ClosedError:
+            if session.lost_at_ms is None:
+                session.lost_at_ms = now_ms()
 
     def _restart(self, session: Session, reason: DisconnectReason) -> None:
         """Let a client begin anew: what its session was is lost."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rtpcore.errors import JoinError
 from rtpcore.room import Participant
 from rtpcore.wire import ids
-from rtpcore.wire.messages import SignalRequest
 
 if TYPE_CHECKING:
     from rtpcore.livekit_config import SessionLimits
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.token import Claims
 
-__all__ = ["check_length", "early_requests", "participant_of"]
+__all__ = ["check_length", "participant_of"]
 
 
 def participant_of(
@@ -58,11 +57,3 @@ def check_length(what: str, text: str, most: int) -> None:
     """Raise JoinError unless a text has one byte, and at most so many; 0 for any number."""
     if not text or 0 < most < len(text.encode()):
         raise JoinError(400, f"{what} of 1 to {most} bytes is needed" if most else f"{what} is needed")
-
-
-def early_requests(parameters: JoinParameters) -> list[SignalRequest]:
-    """What a client sent along with its wish to join, as the messages it would have sent after."""
-    requests = [SignalRequest(add_track=request) for request in parameters.add_tracks]
-    if parameters.publisher_offer is not None and parameters.publisher_offer.sdp:
-        requests.append(SignalRequest(offer=parameters.publisher_offer))
-    return requests

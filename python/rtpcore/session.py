@@ -18,9 +18,11 @@ from rtpcore.room import datatracks
 from rtpcore.wire import ids
 from rtpcore.wire.messages import (
     AddTrackRequest,
+    ClientInfo,
     DisconnectReason,
     LeaveRequest,
     RequestResponse,
+    SignalRequest,
     SignalResponse,
     SpeakerInfo,
     SubscriptionError,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from rtpcore.forwarder import Receiver, Transport
     from rtpcore.room import Effect, Participant, Room, Subscription, Track
     from rtpcore.wire.join import JoinParameters
-    from rtpcore.wire.messages import SignalRequest
     from rtpcore.wire.token import Claims
 
 __all__ = ["Session", "begin_anew"]
@@ -94,6 +95,7 @@ class Session:
         self._has_wondered = False
         self.wake: Callable[[], None] = _nobody
         self._letters = letters
+        self._kept: SignalRequest | None = None
         enabled = room.rules.enabled_codecs
         self.peer = Peer(
             participant,
@@ -137,6 +139,22 @@ class Session:
         effects: list[Effect] = action(request, now_ms)
         return effects
 
+    def early(self) -> list[SignalRequest]:
+        """What the client sent along with its wish to join, as the messages it would have sent after.
+
+        The offer of LiveKit's Go SDK is kept until its first candidate: that client reads on while it applies its own
+        offer, and an answer that is there before is lost. It cannot connect without a candidate, so there will be one.
+        """
+        requests = [SignalRequest(add_track=request) for request in self.parameters.add_tracks]
+        offer = self.parameters.publisher_offer
+        if offer is not None and offer.sdp:
+            request = SignalRequest(offer=offer)
+            if self.parameters.client.sdk == ClientInfo.SDK.GO and "\na=candidate:" not in offer.sdp:
+                self._kept = request
+            else:
+                requests.append(request)
+        return requests
+
     def _handle_ping(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         self.send(SignalResponse(pong=now_ms))
         return []
@@ -159,6 +177,7 @@ class Session:
     ##### Descriptions and candidates
 
     def _handle_offer(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        self._kept = None  # a later offer has all that it had
         answered = self.peer.answer(request.offer)
         effects: list[Effect] = []
         for receiver in answered.ended:
@@ -172,8 +191,9 @@ class Session:
         return [*self._refuse_copies(refused), *self._choose_codecs(now_ms)]
 
     def _handle_trickle(self, request: SignalRequest, now_ms: int) -> list[Effect]:
+        effects = [] if self._kept is None else self._handle_offer(self._kept, now_ms)
         self.peer.add_candidate(request.trickle)
-        return []
+        return effects
 
     def _refuse_copies(self, sids: Iterable[str]) -> list[Effect]:
         """Say of which tracks the client takes no codec; they are not sent."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import ClosedError, LimitError, ParametersError
@@ -24,8 +23,6 @@ from rtpcore.parameters import (
 from rtpcore.stats import ReceiverStats, SenderStats, TransportStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rtpcore import _core  # noqa: TID251 - a name in an annotation is no arrow
     from rtpcore.forwarder import Forwarder
 
@@ -45,7 +42,6 @@ class Transport:
         self._is_closed = False
         self._changed = asyncio.Event()
         # Who opens a stream of which number is known once the peer has described itself; None from then on.
-        self._early_channels: list[Callable[[], None]] | None = []
         # Receivers and senders live as long as their transport, whether or not anybody holds them.
         self._owned: list[Receiver | Sender] = []
 
@@ -101,10 +97,6 @@ class Transport:
         )
         for candidate in remote.candidates:
             self.add_candidate(candidate)
-        if remote.sctp_port is not None:
-            waiting, self._early_channels = self._early_channels or [], None
-            for open_channel in waiting:
-                open_channel()
 
     def add_candidate(self, candidate: Candidate) -> None:
         """Take one more candidate of the peer (trickle, RFC 8838).
@@ -199,8 +191,7 @@ class Transport:
                 raise ParametersError(f"a channel cannot give up after {limit}", "0 to 4294967295")
         if max_retransmits is not None and max_lifetime_ms is not None:
             raise ParametersError("a channel gives up by count or by time", "set max_retransmits or max_lifetime_ms")
-        open_channel = partial(
-            self._core.open_channel,
+        self._core.open_channel(
             self._number,
             label,
             protocol=protocol,
@@ -209,10 +200,6 @@ class Transport:
             max_lifetime_ms=max_lifetime_ms,
             negotiated=negotiated,
         )
-        if self._early_channels is None:
-            open_channel()
-        else:
-            self._early_channels.append(open_channel)
 
     def send_data(self, label: str, payload: bytes | str) -> None:
         """Queue one message on the channel with this label; if the peer reads too slowly it is dropped and counted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 from typing import TYPE_CHECKING
@@ -11,25 +12,39 @@ import pytest_asyncio
 from aiohttp import web
 from livekit import api
 from playwright.async_api import async_playwright
-from tests.e2e.clients import KEY, PACKAGES, SECRET, Client, open_client, token
-from tests.e2e.conformance import pytest_generate_tests, pytest_runtest_makereport, pytest_sessionfinish
+from tests.e2e.client import Trio
+from tests.e2e.clients import KEY, SECRET, open_client, token
+from tests.e2e.conformance import (
+    pytest_collection_modifyitems,
+    pytest_generate_tests,
+    pytest_runtest_logreport,
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+)
 from tests.e2e.peers import Peer, until
+from tests.e2e.servers import Served, serve, serve_pages
 
 from rtpcore.config import Config, Listen
-from rtpcore.livekit_config import load
-from rtpcore.serve import SERVER, application
+from rtpcore.serve import application
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from typing import Any
 
     from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+    from tests.e2e.client import Client
 
     from rtpcore.host import Host
 
 collect_ignore = ["gstreamer_peer.py"]  # runs under another Python
 
-__all__ = ["pytest_generate_tests", "pytest_runtest_makereport", "pytest_sessionfinish"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_generate_tests",
+    "pytest_runtest_logreport",
+    "pytest_runtest_makereport",
+    "pytest_sessionfinish",
+]
 
 FLAGS = [
     "--no-sandbox",
@@ -126,51 +141,77 @@ def peer(context: BrowserContext, base: str, room: str) -> Callable[[], Awaitabl
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def livekit() -> AsyncIterator[tuple[str, Host]]:
-    """A server for LiveKit's clients, with its host to look into; it hands out the clients of npm, too."""
+async def served() -> AsyncIterator[Served]:
+    """A server for LiveKit's clients."""
+    async with serve() as served:
+        yield served
 
-    async def script(request: web.Request) -> web.FileResponse:
-        return web.FileResponse(PACKAGES / request.match_info["name"] / "dist" / "livekit-client.umd.js")
 
-    listen = Listen(addresses=("127.0.0.1",), udp_port=0, tcp_port=0)
-    app = application(Config(listen=listen, workers=2), load(environ={}, overrides={"keys": f"{KEY}: {SECRET}"}))
-    app.add_routes([web.get("/clients/{name}.js", script)])
-    # As `serve` has it: clients put their first description into the request's first line.
-    runner = web.AppRunner(app, access_log=None, max_line_size=1 << 20, max_field_size=1 << 20)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}", app[SERVER].host
-    await runner.cleanup()
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pages() -> AsyncIterator[str]:
+    """From where pages take LiveKit's clients."""
+    async with serve_pages() as url:
+        yield url
+
+
+@pytest.fixture
+def host(served: Served) -> Host:
+    """The host of our server; tests that look into it are not for LiveKit's (see `conformance`)."""
+    assert served.host is not None
+    return served.host
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def server(livekit: tuple[str, Host]) -> AsyncIterator[api.LiveKitAPI]:
+async def server(served: Served) -> AsyncIterator[api.LiveKitAPI]:
     """The calls of an application's backend."""
-    async with api.LiveKitAPI(livekit[0], KEY, SECRET) as server:
+    async with api.LiveKitAPI(served.url, KEY, SECRET) as server:
         yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def join(
-    request: pytest.FixtureRequest, livekit: tuple[str, Host], context: BrowserContext, room: str
+    request: pytest.FixtureRequest, served: Served, pages: str, context: BrowserContext, room: str
 ) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
-    """Lets clients of one kind into the test's room: ``await join("ada", can_publish=False)``; all leave at the end."""
-    base, host = livekit
-    clients: list[Client] = []
+    """Lets clients of one kind into the test's room: ``await join("ada", can_publish=False)``; all leave at the end.
 
-    async def join(identity: str, *, access: str | None = None, **grants: Any) -> Client:
-        client = await open_client(request.param, base, context)
+    ``options`` are the client's, ``sdk`` makes it one of another kind, ``access`` is a token that is not as usual.
+    """
+    clients: list[Client] = []
+    url, host = served.url, served.host
+
+    async def join(
+        identity: str, *, access: str | None = None, sdk: str = "", options: dict[str, Any] | None = None, **grants: Any
+    ) -> Client:
+        client = await open_client(sdk or request.param, pages, context, **(options or {}))
         client.identity = identity
         clients.append(client)
-        await client.join(base.replace("http", "ws"), access or token(room, identity, **grants))
+        await client.join(url.replace("http", "ws"), access or token(room, identity, **grants))
         return client
 
     yield join
-    for client in clients:
-        await client.leave()
+    await asyncio.gather(*(client.leave() for client in clients))
 
     async def are_gone() -> bool:
-        return not host.sessions
+        return host is None or not any(session.room.name == room for session in host.sessions.values())
 
     await until("all sessions have ended", are_gone)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def trio(request: pytest.FixtureRequest, served: Served, pages: str, browser: Browser) -> AsyncIterator[Trio]:
+    """Three clients of one kind, who stay in a room for all tests with them: these leave them as they found them."""
+    context = await browser.new_context()
+    room = f"room-of-{request.param}"
+    clients = [await open_client(request.param, pages, context) for _ in range(3)]
+    url = served.url.replace("http", "ws")
+    for client, identity in zip(clients, ("ada", "bob", "carol"), strict=True):
+        client.identity = identity
+    await asyncio.gather(*(client.join(url, token(room, client.identity)) for client in clients))
+    for client in clients:
+        await client.sees("everybody", lambda s: len(s["others"]) == 2)
+    # It takes seconds until this comes to nothing.
+    asleep = asyncio.create_task(clients[0].call("bob", "sleep", timeout_ms=8000))
+    yield Trio(*clients, room=room, asleep=asleep)
+    await asyncio.wait([asleep])
+    await asyncio.gather(*(client.leave() for client in clients))
+    await context.close()

@@ -13,8 +13,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from tests import certificates
-from tests.e2e.clients import KEY, PACKAGES, SECRET, Client, open_client, token
+from tests.e2e.clients import KEY, SECRET, open_client, token
 from tests.e2e.conftest import FLAGS
+from tests.e2e.servers import serve_pages
 
 from rtpcore.config import Config, Listen
 from rtpcore.livekit_config import Turn, load
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from playwright.async_api import BrowserContext
+    from tests.e2e.client import Client
 
     from rtpcore.forwarder import Forwarder
 
@@ -41,12 +43,8 @@ def free_port(kind: int) -> int:
 async def serving(turn: Turn | None = None) -> AsyncIterator[tuple[str, web.Application]]:
     """A server for LiveKit's clients, of this test's own."""
 
-    async def script(request: web.Request) -> web.FileResponse:
-        return web.FileResponse(PACKAGES / request.match_info["name"] / "dist" / "livekit-client.umd.js")
-
     settings = load(environ={}, overrides={"keys": f"{KEY}: {SECRET}"})
     app = application(Config(listen=Listen(("127.0.0.1",)), workers=2), replace(settings, turn=turn or Turn()))
-    app.add_routes([web.get("/clients/{name}.js", script)])
     runner = web.AppRunner(app, access_log=None, max_line_size=1 << 20, max_field_size=1 << 20)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -60,19 +58,15 @@ async def serving(turn: Turn | None = None) -> AsyncIterator[tuple[str, web.Appl
 @contextlib.asynccontextmanager
 async def two(base: str, kind: str, context: BrowserContext, room: str, **how: bool) -> AsyncIterator[list[Client]]:
     """Ada and Bob of one kind, in one room."""
-    clients = []
-    try:
+    async with serve_pages() as pages, contextlib.AsyncExitStack() as stack:
+        clients = []
         for identity in ("ada", "bob"):
-            client = await open_client(kind, base, context)
+            client = await open_client(kind, pages, context, **how)
             client.identity = identity
-            if how.get("relayed"):
-                client.relay_only()
+            stack.push_async_callback(client.leave)
             clients.append(client)
             await client.join(base.replace("http", "ws"), token(room, identity))
         yield clients
-    finally:
-        for client in clients:
-            await client.leave()
 
 
 async def sees_and_hears(ada: Client, bob: Client) -> None:
@@ -102,7 +96,7 @@ def browser_path() -> str:
 @pytest.mark.parametrize("kind", ["rust-single", "rust-dual", "js-newest-single", "js-newest-dual"])
 async def test_turn_over_udp_alone(kind: str, context: BrowserContext, room: str) -> None:
     turn = Turn(enabled=True, udp_port=free_port(socket.SOCK_DGRAM), bind_addresses=("127.0.0.1",))
-    async with serving(turn) as (base, app), two(base, kind, context, room, relayed=True) as (ada, bob):
+    async with serving(turn) as (base, app), two(base, kind, context, room, is_relayed=True) as (ada, bob):
         await sees_and_hears(ada, bob)
         assert app[SERVER].turn.stats().packets_to_peers > 100
         # What the server sends and receives is what was relayed: nobody found another way.
@@ -120,7 +114,7 @@ async def test_turn_over_tls_alone(kind: str, trusting: BrowserContext, room: st
         key_file=key_file,
         bind_addresses=("127.0.0.1",),
     )
-    async with serving(turn) as (base, app), two(base, kind, trusting, room, relayed=True) as (ada, bob):
+    async with serving(turn) as (base, app), two(base, kind, trusting, room, is_relayed=True) as (ada, bob):
         await sees_and_hears(ada, bob)
         assert app[SERVER].turn.stats().connections >= 2
         assert app[SERVER].turn.stats().packets_to_peers > 100

@@ -14,7 +14,8 @@ use crate::ice::{Ice, Path};
 use crate::id::TransportId;
 use crate::receive::{Arrivals, Bindings, ReportTimer, RoundTrip};
 use crate::rtp::ExtensionMap;
-use crate::sctp::Sctp;
+use crate::sctp::dcep::Open;
+use crate::sctp::{ChannelId, MAX_CHANNELS, Sctp};
 use crate::srtp::{Inbound, Outbound};
 use crate::stats::Traffic;
 use crate::time::Time;
@@ -102,6 +103,8 @@ pub(crate) struct Transport {
     pub(crate) outbound: Option<Outbound>,
     pub(crate) profile: Option<&'static str>,
     pub(crate) sctp: Option<Sctp>,
+    /// Data channels to open once the peer has said that it takes any.
+    early_channels: Vec<(Open, Option<ChannelId>)>,
     pub(crate) bindings: Bindings,
     /// The ids of all media sections: BUNDLE makes them mean the same in each (RFC 9143 §9.1).
     pub(crate) extensions: ExtensionMap,
@@ -157,6 +160,7 @@ impl Transport {
             outbound: None,
             profile: None,
             sctp: None,
+            early_channels: Vec::new(),
             bindings: Bindings::new(MAX_SSRCS),
             extensions: ExtensionMap::NONE,
             receivers: Vec::new(),
@@ -228,8 +232,29 @@ impl Transport {
             dtls.set_expected(remote.fingerprints.clone());
         }
         if let (None, Some(max_message)) = (&self.sctp, remote.max_message) {
-            self.sctp = Some(Sctp::new(remote.dtls_role == crate::dtls::DtlsRole::Client, max_message));
+            let mut sctp = Sctp::new(remote.dtls_role == crate::dtls::DtlsRole::Client, max_message);
+            for (open, negotiated) in self.early_channels.drain(..) {
+                if let Err(reason) = sctp.open(open, negotiated) {
+                    self.drops.count(reason);
+                }
+            }
+            self.sctp = Some(sctp);
         }
+    }
+
+    /// Opens a data channel, now or as soon as the peer is described and connected.
+    ///
+    /// `Err` where there are too many, or the peer takes none.
+    pub(crate) fn open_channel(&mut self, open: Open, negotiated: Option<ChannelId>) -> Result<(), Drop> {
+        if let Some(sctp) = &mut self.sctp {
+            return sctp.open(open, negotiated).map(|_| ());
+        }
+        let is_described = self.session.as_ref().is_none_or(|session| session.dtls.is_some());
+        if is_described || self.early_channels.len() >= MAX_CHANNELS {
+            return Err(Drop::NotConnected);
+        }
+        self.early_channels.push((open, negotiated));
+        Ok(())
     }
 
     /// Queues one packet of a copy.

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,14 +37,21 @@ var names = map[livekit.TrackSource]string{
 }
 
 type request struct {
+	ID         int
 	Do         string
 	URL        string
 	Token      string
+	Options    struct{ Single bool }
 	Identity   string
 	Identities []string
 	Source     string
 	Quality    string
+	Scenario   string
 	Flag       bool
+	Text       string
+	Topic      string
+	Method     string
+	Timeout    int
 	Metadata   *string
 	Name       *string
 	Attributes map[string]string
@@ -58,30 +66,45 @@ type medium struct {
 type client struct {
 	room *lksdk.Room
 
-	lock   sync.Mutex
-	events []string
-	reason *string
-	media  map[string]*medium
+	lock      sync.Mutex
+	events    []string
+	heard     []message
+	reason    *string
+	media     map[string]*medium
+	qualities map[string]string
 }
 
 func main() {
 	lksdk.SetLogger(logger.GetDiscardLogger())
-	c := &client{events: []string{}, media: map[string]*medium{}}
+	c := &client{
+		events: []string{}, heard: []message{}, media: map[string]*medium{}, qualities: map[string]string{},
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 1<<20)
 	out := json.NewEncoder(os.Stdout)
+	var writing sync.Mutex
+	answer := func(r request, err error) {
+		said := map[string]any{"id": r.ID}
+		if err == nil {
+			said["result"], err = c.do(r)
+		}
+		if err != nil {
+			said["error"] = err.Error()
+		}
+		writing.Lock()
+		defer writing.Unlock()
+		if err := out.Encode(said); err != nil {
+			panic(err)
+		}
+	}
 	for lines.Scan() {
 		var r request
-		result, err := any(nil), json.Unmarshal(lines.Bytes(), &r)
-		if err == nil {
-			result, err = c.do(r)
-		}
-		answer := map[string]any{"result": result}
-		if err != nil {
-			answer["error"] = err.Error()
-		}
-		if err := out.Encode(answer); err != nil {
-			panic(err)
+		err := json.Unmarshal(lines.Bytes(), &r)
+		if r.Do == "call" {
+			// Others go on while one that was called has not answered.
+			go answer(r, err)
+		} else {
+			answer(r, err)
 		}
 	}
 }
@@ -121,18 +144,18 @@ func (c *client) do(r request) (any, error) {
 				&livekit.TrackPermission{ParticipantIdentity: identity, AllTracks: true})
 		}
 		c.room.LocalParticipant.SetSubscriptionPermission(permission)
-	case "reconnect":
-		scenario := lksdk.SimulateSignalReconnect
-		if r.Flag {
-			scenario = lksdk.SimulateLeaveRequestFullReconnect
+	case "simulate":
+		scenario, ok := scenarios[r.Scenario]
+		if !ok {
+			return nil, fmt.Errorf("cannot simulate %q", r.Scenario)
 		}
-		c.room.Simulate(lksdk.SimulateScenario(scenario))
+		c.room.Simulate(scenario)
 	case "leave":
 		if c.room != nil {
 			c.room.Disconnect()
 		}
 	default:
-		return nil, fmt.Errorf("cannot do %q", r.Do)
+		return c.doData(r)
 	}
 	return nil, nil
 }
@@ -145,6 +168,13 @@ func (c *client) join(r request) error {
 			OnTrackSubscribed: func(track *webrtc.TrackRemote, publication *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
 				go c.count(track, publication.SID())
 			},
+			OnDataPacket:            c.takePacket,
+			OnTranscriptionReceived: c.takeTranscription,
+			OnConnectionQualityChanged: func(update *livekit.ConnectionQualityInfo, one lksdk.Participant) {
+				c.lock.Lock()
+				defer c.lock.Unlock()
+				c.qualities[one.Identity()] = strings.ToLower(update.Quality.String())
+			},
 		},
 	}
 	callback.OnDisconnectedWithReason = func(lksdk.DisconnectionReason) {
@@ -156,7 +186,14 @@ func (c *client) join(r request) error {
 	}
 	room := lksdk.NewRoom(callback)
 	c.room = room
-	if err := room.JoinWithToken(r.URL, r.Token, lksdk.WithDisableRegionDiscovery()); err != nil {
+	if err := c.serve(room); err != nil {
+		return err
+	}
+	options := []lksdk.ConnectOption{lksdk.WithDisableRegionDiscovery()}
+	if r.Options.Single {
+		options = append(options, lksdk.WithSinglePeerConnection())
+	}
+	if err := room.JoinWithToken(r.URL, r.Token, options...); err != nil {
 		c.room = nil
 		return err
 	}
@@ -172,8 +209,9 @@ func (c *client) note(event string) {
 func (c *client) state() map[string]any {
 	others := map[string]any{}
 	for _, one := range c.room.GetRemoteParticipants() {
-		others[one.Identity()] = describe(one)
+		others[one.Identity()] = c.describe(one)
 	}
+	me := c.describe(c.room.LocalParticipant)
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	return map[string]any{
@@ -181,12 +219,13 @@ func (c *client) state() map[string]any {
 		"reason":   c.reason,
 		"metadata": c.room.Metadata(),
 		"events":   c.events,
-		"me":       describe(c.room.LocalParticipant),
+		"heard":    c.heard,
+		"me":       me,
 		"others":   others,
 	}
 }
 
-func describe(one lksdk.Participant) map[string]any {
+func (c *client) describe(one lksdk.Participant) map[string]any {
 	tracks := map[string]any{}
 	for _, publication := range one.TrackPublications() {
 		info := publication.TrackInfo()
@@ -198,7 +237,11 @@ func describe(one lksdk.Participant) map[string]any {
 			"width":      info.GetWidth(),
 		}
 	}
+	c.lock.Lock()
+	quality := c.qualities[one.Identity()]
+	c.lock.Unlock()
 	return map[string]any{
+		"quality":    quality,
 		"sid":        one.SID(),
 		"identity":   one.Identity(),
 		"name":       one.Name(),

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dimpl::{Config, Output, SrtpProfile};
+use dimpl::{Config, Error, Output, SrtpProfile};
 
 use super::{Certificate, DtlsFailure, DtlsRole, Engine, EngineOutput, MAX_RECORD, MTU};
 use crate::srtp::Profile;
+
+/// Datagrams that may wait between two calls of `poll_output`: more than an association sends at once, whose window is
+/// rarely above a megabyte. The crate's ten were less than a burst of data.
+const MAX_QUEUE: usize = 4096;
 
 pub(super) struct Dimpl(dimpl::Dtls);
 
@@ -14,7 +18,7 @@ impl Dimpl {
     /// The SRTP profiles are chosen by us as server (AES-GCM first), which only DTLS 1.2 lets us do: the 1.3 engine takes the
     /// client's first, and Chrome's first is the dear AES-CM.
     pub(super) fn new(certificate: &Certificate, role: DtlsRole, now: Instant) -> Option<Self> {
-        let config = Config::builder().mtu(usize::from(MTU)).build().ok()?;
+        let config = Config::builder().mtu(usize::from(MTU)).max_queue_tx(MAX_QUEUE).build().ok()?;
         let mut engine = dimpl::Dtls::new_12(Arc::new(config), certificate.clone(), now);
         if role == DtlsRole::Client {
             engine.set_active(true);
@@ -34,7 +38,11 @@ impl Engine for Dimpl {
     }
 
     fn send(&mut self, data: &[u8]) -> Result<(), DtlsFailure> {
-        self.0.send_application_data(data).map(|_| ()).map_err(|_| DtlsFailure::Protocol)
+        match self.0.send_application_data(data) {
+            // A packet too many is a lost packet, which SCTP knows to repeat.
+            Ok(_) | Err(Error::TransmitQueueFull) => Ok(()),
+            Err(_) => Err(DtlsFailure::Protocol),
+        }
     }
 
     fn close(&mut self) {

@@ -308,6 +308,27 @@ fn both_ends_say_goodbye() {
     assert!(early.drain(now).is_empty(), "nobody to tell");
 }
 
+#[test]
+fn a_burst_of_data_arrives_whole_and_one_too_large_ends_nothing() {
+    let now = start();
+    let mut server = Ours::server(now, &ECDSA);
+    let mut client = Ours::dimpl_client(now, &ECDSA);
+    carry(now, &mut client, &mut server, keep);
+    for (burst, arrives) in [(200, 200), (10_000, 4096)] {
+        client.data.clear();
+        for _ in 0..burst {
+            server.dtls.send(&[7; 1000]).unwrap();
+        }
+        // As the router does: each datagram is taken apart before the next.
+        for datagram in server.drain(now) {
+            client.hand(now, &datagram);
+            client.drain(now);
+        }
+        assert_eq!(client.data.len(), arrives);
+    }
+    assert!(server.failure.is_none() && client.failure.is_none());
+}
+
 /// Loses one datagram, then lets time pass until both are connected.
 fn connect_after_loss(lost: usize, start: Instant, client: &mut Ours, server: &mut Ours) {
     let mut now = start;

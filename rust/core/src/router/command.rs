@@ -6,7 +6,6 @@ use super::delay::Wait;
 use super::{Copy, Feed, Intake, Owner, Router, narrow, source_of};
 use crate::command::{Command, Remote, Security};
 use crate::crossing::Crossing;
-use crate::drop::Drop;
 use crate::event::{Event, Reason, TransportState};
 use crate::id::{ReceiverId, SenderId, TransportId};
 use crate::parameters::{Kind, ReceiverParameters, SenderParameters};
@@ -72,9 +71,8 @@ impl Router {
             }
             Command::OpenChannel { transport, open, negotiated } => {
                 let Some(&index) = self.by_id.get(&transport) else { return };
-                let sctp = self.transports.get_mut(index).and_then(|transport| transport.sctp.as_mut());
-                let opened = sctp.ok_or(Drop::NotConnected).and_then(|sctp| sctp.open(open, negotiated));
-                if let Err(reason) = opened {
+                let Some(transport) = self.transports.get_mut(index) else { return };
+                if let Err(reason) = transport.open_channel(open, negotiated) {
                     self.count_drop(Some(index), reason);
                 }
                 self.poll_session(now, index);
