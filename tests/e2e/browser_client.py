@@ -51,7 +51,6 @@ class JavaScript(Remote):
         return state
 
     async def sent(self, source: str) -> dict[str, dict[str, Any]]:
-        """What the page sends of a track: by codec, the widths ``active`` and the ``sdp`` of the answer."""
         sent: dict[str, dict[str, Any]] = await self.do("sent", source=source)
         return sent
 

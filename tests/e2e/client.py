@@ -59,6 +59,10 @@ class Client(ABC):
     async def media(self, identity: str, source: str) -> dict[str, Any]:
         """What has come of somebody's track: ``frames`` with their ``width``, or ``energy`` of its sound."""
 
+    async def sent(self, source: str) -> dict[str, dict[str, Any]]:
+        """What is sent of a track of its own: by codec, at least how many encodings are ``active``."""
+        raise NotImplementedError
+
     @abstractmethod
     async def publish(self, source: str, **options: Any) -> None: ...
     @abstractmethod
@@ -195,7 +199,7 @@ class Trio:
     """Three clients in a room, who know of each other.
 
     Attributes:
-        asleep: A call of Ada to Bob that will take too long.
+        asleep: A call of Ada to a fourth that will take too long.
     """
 
     ada: Client

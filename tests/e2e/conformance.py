@@ -1,9 +1,9 @@
 """Runs tests with each of LiveKit's clients, and makes a table of what these can do.
 
-A test that takes the fixture `join` or `trio` is a row, in the words of its name; a column is a client. What a client
-cannot do by itself, with no server, is marked ``@pytest.mark.without("rust-dual", because="…")`` and becomes a note.
-``CONFORMANCE=file pytest …`` writes what came of it, with ``ORACLE=program`` for LiveKit's own server, and
-``python -m tests.e2e.conformance ours theirs`` makes the table of both.
+A test in ``test_clients*.py`` that takes the fixture `join` or `trio` is a row, in the words of its name; a column is a
+client. What a client cannot do by itself, with no server, is marked ``@pytest.mark.without("rust-dual", because="…")``
+and becomes a note. ``CONFORMANCE=file pytest …`` writes what came of it, with ``ORACLE=program`` for LiveKit's own
+server, and ``python -m tests.e2e.conformance ours theirs`` makes the table of both.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ in `tests/clients` and `requirements/dev.txt`.
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test to every client that it is for."""
+    if not metafunc.definition.path.name.startswith("test_clients"):
+        return
     for fixture in FIXTURES:
         if fixture in metafunc.fixturenames:
             excluded = _excluded(metafunc.definition)
@@ -69,7 +71,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Say in a report which row and column it is of; it may be read in another process."""
     report = yield
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    client = next((parameters[name] for name in FIXTURES if name in parameters), None)
+    client = next((parameters[name] for name in FIXTURES if parameters.get(name) in CLIENTS), None)
     if isinstance(item, pytest.Function) and client is not None:
         row = {"place": [*item.location[:2]], "client": client, "without": _excluded(item)}
         report.user_properties.append((item.originalname, row))

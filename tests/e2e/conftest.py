@@ -199,19 +199,22 @@ async def join(
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def trio(request: pytest.FixtureRequest, served: Served, pages: str, browser: Browser) -> AsyncIterator[Trio]:
-    """Three clients of one kind, who stay in a room for all tests with them: these leave them as they found them."""
+    """Three clients of one kind, and one that sleeps, who stay in a room for all tests with them.
+
+    These leave them as they found them.
+    """
     context = await browser.new_context()
     room = f"room-of-{request.param}"
-    clients = [await open_client(request.param, pages, context) for _ in range(3)]
+    clients = [await open_client(request.param, pages, context) for _ in range(4)]
     url = served.url.replace("http", "ws")
-    for client, identity in zip(clients, ("ada", "bob", "carol"), strict=True):
+    for client, identity in zip(clients, ("ada", "bob", "carol", "sleeper"), strict=True):
         client.identity = identity
     await asyncio.gather(*(client.join(url, token(room, client.identity)) for client in clients))
     for client in clients:
-        await client.sees("everybody", lambda s: len(s["others"]) == 2)
-    # It takes seconds until this comes to nothing.
-    asleep = asyncio.create_task(clients[0].call("bob", "sleep", timeout_ms=8000))
-    yield Trio(*clients, room=room, asleep=asleep)
+        await client.sees("everybody", lambda s: len(s["others"]) == 3)
+    # It takes seconds until this comes to nothing, and meanwhile the Go SDK hears nothing else.
+    asleep = asyncio.create_task(clients[0].call("sleeper", "sleep", timeout_ms=8000))
+    yield Trio(*clients[:3], room=room, asleep=asleep)
     await asyncio.wait([asleep])
     await asyncio.gather(*(client.leave() for client in clients))
     await context.close()

@@ -163,6 +163,16 @@ class Rust(Client):
             sid = ""
         return dict(self._media.get(sid, {"frames": 0, "width": 0, "energy": 0}))
 
+    async def sent(self, source: str) -> dict[str, dict[str, Any]]:
+        stats = (await self._room.get_rtc_stats()).publisher_stats
+        codecs = {one.codec.rtc.id: one.codec.codec.mime_type for one in stats if one.HasField("codec")}
+        sent: dict[str, dict[str, Any]] = {}
+        for one in stats:
+            if one.HasField("outbound_rtp") and one.outbound_rtp.stream.kind == "video":
+                codec = codecs.get(one.outbound_rtp.stream.codec_id, "")
+                sent.setdefault(codec, {"active": 0})["active"] += one.outbound_rtp.outbound.active
+        return sent
+
     async def publish(self, source: str, **wishes: Any) -> None:
         options = rtc.TrackPublishOptions(
             source=rtc.TrackSource.Value(f"SOURCE_{_LONG.get(source, source).upper()}"), simulcast=source == "camera"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.e2e.browser_client import JavaScript
-from tests.e2e.clients import GO, NODE, RUST
+from tests.e2e.clients import GO, NODE, OLDEST, RUST
 from tests.e2e.peers import until
 
 if TYPE_CHECKING:
@@ -25,16 +26,18 @@ SIMULCAST, REGRESSION = 1, 2
 BACKUP = {"codec": "vp8", "encoding": {"maxBitrate": 300_000, "maxFramerate": 15}}
 
 NO_BACKUP = "The SDK publishes no backup codec."
+NO_LAYERS = "The SDK cannot ask for several layers in one stream."
 NO_VIEW = "The SDK does not let the application see what is sent."
-NO_KEYS = "Frames are encrypted by the application, if at all."
+NO_KEYS = "The SDK leaves it to the application to encrypt frames."
 
 
 async def sends(client: Client, what: str, condition: Callable[[dict[str, Any]], Any]) -> None:
-    """Wait until a page sends its camera like that."""
-    assert isinstance(client, JavaScript)
+    """Wait until a client sends its camera like that."""
 
     async def seen() -> Any:
-        return condition(await client.sent("camera"))
+        # Of a codec whose encoder has not begun there is nothing to see.
+        with contextlib.suppress(KeyError):
+            return condition(await client.sent("camera"))
 
     await until(f"{client.identity} sends {what}", seen, lambda: client.sent("camera"))
 
@@ -61,9 +64,18 @@ async def test_a_backup_codec_for_all_once_one_needs_it(join: Join) -> None:
     await bob.watches("ada", codec="video/VP8")
 
 
-@pytest.mark.parametrize("codec", ["VP9", "AV1"])
-@pytest.mark.without(*RUST, *NODE, *GO, because="The SDK cannot ask for several layers in one stream.")
-async def test_layers_of_a_scalable_picture_are_chosen(join: Join, codec: str) -> None:
+@pytest.mark.without(*RUST, *NODE, *GO, because=NO_LAYERS)
+async def test_layers_of_a_scalable_picture_in_vp9_are_chosen(join: Join) -> None:
+    await choose_layers(join, "VP9")
+
+
+@pytest.mark.without(*RUST, *NODE, *GO, because=NO_LAYERS)
+@pytest.mark.without("js-oldest-single", because="The SDK does not ask for what a decoder needs of AV1 in layers.")
+async def test_layers_of_a_scalable_picture_in_av1_are_chosen(join: Join) -> None:
+    await choose_layers(join, "AV1")
+
+
+async def choose_layers(join: Join, codec: str) -> None:
     ada, bob = await asyncio.gather(join("ada"), join("bob"))
     await ada.publish("camera", videoCodec=codec.lower(), scalabilityMode="L3T3_KEY", backupCodec=False)
     await bob.sees_track("ada", "camera")
@@ -97,23 +109,25 @@ async def test_stereo_without_silence_suppression_but_with_redundancy(join: Join
 ##### What nobody wants is not sent
 
 
-@pytest.mark.without(*RUST, *NODE, *GO, because=NO_VIEW)
+@pytest.mark.without(*NODE, because="The SDK cannot choose layers.")
+@pytest.mark.without(*GO, because=NO_VIEW)
 async def test_layers_that_nobody_wants_are_turned_off_and_on_again(join: Join) -> None:
     ada, bob = await asyncio.gather(join("ada"), join("bob"))
     await ada.publish("camera")
-    await bob.watches("ada", width=640)
+    full = (await bob.sees_track("ada", "camera"))["width"]
+    await bob.watches("ada", width=full)
     await bob.choose("ada", "camera", "LOW")
     await sends(ada, "one layer", lambda sent: sent["video/VP8"]["active"] == 1)
     await bob.watches("ada", width=320)
     await bob.choose("ada", "camera", "HIGH")
-    await sends(ada, "both layers", lambda sent: sent["video/VP8"]["active"] == 2)
-    await bob.watches("ada", width=640)
+    await sends(ada, "several layers", lambda sent: sent["video/VP8"]["active"] > 1)
+    await bob.watches("ada", width=full)
 
 
 ##### Encryption
 
 
-@pytest.mark.without(*GO, *NODE, because=NO_KEYS)
+@pytest.mark.without(*GO, because=NO_KEYS)
 async def test_who_has_the_key_sees_and_hears(join: Join) -> None:
     ada, bob, eve = await asyncio.gather(
         *(join(name, options={"key": "a shared key"}) for name in ("ada", "bob")), join("eve")
@@ -138,6 +152,7 @@ async def test_a_server_that_leaves(join: Join) -> None:
 
 
 @pytest.mark.parametrize("scenario", ["node-failure", "migration"])
+@pytest.mark.without(*OLDEST, because="The SDK gives up where the server does not know its session any more.")
 async def test_a_server_that_is_gone(join: Join, scenario: str) -> None:
     ada, bob = await asyncio.gather(join("ada"), join("bob"))
     await ada.publish("microphone")

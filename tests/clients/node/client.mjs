@@ -8,6 +8,7 @@ import {
   ConnectionQuality,
   ConnectionState,
   DisconnectReason,
+  EncryptionType,
   LocalAudioTrack,
   LocalVideoTrack,
   Room,
@@ -132,8 +133,10 @@ function theirs({ identity, source }) {
 }
 
 const verbs = {
-  async join({ url, token }) {
-    await room.connect(url, token, { autoSubscribe: true, dynacast: true });
+  async join({ url, token, options: { key } }) {
+    const keyProviderOptions = { sharedKey: new TextEncoder().encode(key ?? "") };
+    const encryption = key ? { keyProviderOptions, encryptionType: EncryptionType.GCM } : undefined;
+    await room.connect(url, token, { autoSubscribe: true, dynacast: true, encryption });
     const me = room.localParticipant;
     me.registerRpcMethod("echo", async ({ callerIdentity, payload }) => `${callerIdentity}: ${payload}`);
     me.registerRpcMethod("refuse", async () => {
