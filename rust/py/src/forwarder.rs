@@ -135,7 +135,7 @@ impl Forwarder {
     /// Where media is received over UDP: each socket's own address and port, then those that peers are told.
     #[allow(clippy::type_complexity)] // two addresses
     fn udp_addresses(&self) -> Result<Vec<((String, u16), (String, u16))>, Error> {
-        let text = |at: &std::net::SocketAddr| (at.ip().to_string(), at.port());
+        let text = |at: &SocketAddr| (at.ip().to_string(), at.port());
         self.with(|running| {
             Ok(running.net.udp_addresses().iter().map(|(local, told)| (text(local), text(told))).collect())
         })
