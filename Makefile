@@ -118,7 +118,7 @@ instructions: needs-bench $(ENV)  ## Instructions per packet beside bench/baseli
 	$(PY)/python bench/instructions.py $(ARGS)
 
 .PHONY: bench
-bench: needs-bench $(ENV)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
+bench: needs-bench $(EXTENSION) $(PAGE)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
 	$(PY)/python -m bench $(ARGS)
 
 ##### Housekeeping
@@ -155,7 +155,7 @@ needs-e2e:
 needs-fuzz:
 	@scripts/need.sh c++
 needs-bench:
-	@scripts/need.sh valgrind
+	@scripts/need.sh valgrind chromium npm
 
 ##### What is on disk
 

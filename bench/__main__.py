@@ -1,6 +1,6 @@
 """Measure all that there is to measure, show it as tables, and write bench/results/bench.json.
 
-    python -m bench                     everything, in five minutes or so
+    python -m bench                     everything, in eight minutes or so
     python -m bench --quick             fewer turns: whether all runs, not figures to compare
     python -m bench cost aiortc         these parts only, shown and not written
     python -m bench --check             exit status 1 where a bound does not hold
@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "bench.json"
 # The parts of src/bin/forward.rs, in their order.
 FORWARD = ("cost", "delay", "scaling", "memory", "allocations")
-PARTS = ("instructions", *FORWARD, "aiortc")
+# Those of bench/rooms.py, likewise.
+ROOMS = ("joins", "large", "first_frame")
+PARTS = ("instructions", *FORWARD, *ROOMS, "aiortc")
 
 
 def main() -> int:
@@ -72,6 +74,8 @@ def measure(part: str, quick: bool) -> list[Row]:
     if part in FORWARD:
         binary = instructions.build("forward")
         rows = printed([str(binary), *(["--quick"] if quick else []), part])
+    elif part in ROOMS:
+        rows = printed([sys.executable, "-m", "bench.rooms", *(["--quick"] if quick else []), part])
     else:
         rows = printed([sys.executable, "-m", "bench.aiortc_unit", *(["--quick"] if quick else [])])
     show(part, rows)

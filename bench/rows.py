@@ -43,6 +43,11 @@ BOUNDS = {
     "video_added_delay_p99_ms": Bound(1.0),
     "audio_added_delay_p99_ms": Bound(1.0),
     "two_worker_scaling": Bound(1.8, at_least=True),
+    # The LiveKit server: a thousand arrive within ten seconds, and 300 are in one room of which three speak.
+    "join_p99_ms": Bound(100),
+    "join_faults": Bound(0),
+    "large_room_python_cores": Bound(0.1),
+    "join_to_first_frame_p50_ms": Bound(500),
     # The way to forward that aiortc documents. A unit that takes aiortc's decoder out is beside it, without a bound: on
     # loopback the kernel's share is such that not even the floor is 50 times as good.
     "packets_per_core_to_aiortc_relay": Bound(50, at_least=True),
