@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ CODECS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 
 HARNESS = Path(__file__).with_name("peer.js").read_text(encoding="utf-8")
 
-DEADLINE = 60.0
+DEADLINE = float(os.environ.get("DEADLINE", "60"))
 """Seconds. Most things take one; a machine that builds something else beside takes many."""
 
 
