@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
 from rtpcore.exchange import Exchange
-from rtpcore.joining import participant_of
+from rtpcore.joining import participant_of, rules_of
 from rtpcore.judging import Judge
 from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.load import Load
@@ -34,7 +34,6 @@ from rtpcore.room import (
     Removed,
     Room,
     RouteData,
-    Rules,
     ShutData,
     Subscribe,
     Tell,
@@ -91,7 +90,7 @@ class Host:
         """Keep rooms on ``forwarder``, which the caller opens and closes; ``keyring`` signs refreshed tokens."""
         self.policy = policy or Policy()
         self.settings = settings or LiveKitConfig()
-        self.rules = _rules(self.settings)
+        self.rules = rules_of(self.settings)
         self.forwarder = forwarder
         self.keyring = keyring
         self.rooms: dict[str, Room] = {}
@@ -486,24 +485,6 @@ class Host:
 
 def _room_of(claims: Claims) -> str:
     return "" if claims.video is None else claims.video.room
-
-
-def _rules(settings: LiveKitConfig) -> Rules:
-    limit = settings.limit
-    return Rules(
-        enabled_codecs=frozenset(codec.mime.lower() for codec in settings.room.enabled_codecs),
-        allows_remote_unmute=settings.room.enable_remote_unmute,
-        sync_streams=settings.room.sync_streams,
-        has_data_tracks=settings.enable_data_tracks,
-        dynacast_pause_ms=int(settings.video.dynacast_pause_delay_s * 1000),
-        regression_threshold=settings.video.codec_regression_threshold,
-        max_metadata=limit.max_metadata_size,
-        max_attributes=limit.max_attributes_size,
-        max_name=limit.max_participant_name_length,
-        max_update=settings.room.update_batch_target_size,
-        max_video_subscriptions=limit.subscription_limit_video,
-        max_audio_subscriptions=limit.subscription_limit_audio,
-    )
 
 
 def _reason(number: int) -> str:

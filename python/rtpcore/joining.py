@@ -1,20 +1,19 @@
-"""Who would join, and with what, by its token and by what its client asks for."""
+"""Who would join, and with what: by its token, by what its client asks for, and by the server's configuration."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError
-from rtpcore.room import Participant
+from rtpcore.room import Participant, Rules
 from rtpcore.wire import ids
 
 if TYPE_CHECKING:
-    from rtpcore.livekit_config import SessionLimits
-    from rtpcore.room import Rules
+    from rtpcore.livekit_config import LiveKitConfig, SessionLimits
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.token import Claims
 
-__all__ = ["check_length", "participant_of"]
+__all__ = ["check_length", "participant_of", "rules_of"]
 
 
 def participant_of(
@@ -50,6 +49,25 @@ def participant_of(
         auto_subscribe=parameters.auto_subscribe and not parameters.publish_suffix,
         auto_subscribe_data=parameters.auto_subscribe_data_track and not parameters.publish_suffix,
         adaptive_stream=parameters.adaptive_stream,
+    )
+
+
+def rules_of(settings: LiveKitConfig) -> Rules:
+    """What rooms let their participants do, by the configuration."""
+    limit = settings.limit
+    return Rules(
+        enabled_codecs=frozenset(codec.mime.lower() for codec in settings.room.enabled_codecs),
+        allows_remote_unmute=settings.room.enable_remote_unmute,
+        sync_streams=settings.room.sync_streams,
+        has_data_tracks=settings.enable_data_tracks,
+        dynacast_pause_ms=int(settings.video.dynacast_pause_delay_s * 1000),
+        regression_threshold=settings.video.codec_regression_threshold,
+        max_metadata=limit.max_metadata_size,
+        max_attributes=limit.max_attributes_size,
+        max_name=limit.max_participant_name_length,
+        max_update=settings.room.update_batch_target_size,
+        max_video_subscriptions=limit.subscription_limit_video,
+        max_audio_subscriptions=limit.subscription_limit_audio,
     )
 
 
