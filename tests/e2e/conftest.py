@@ -209,12 +209,14 @@ async def trio(request: pytest.FixtureRequest, served: Served, pages: str, brows
     url = served.url.replace("http", "ws")
     for client, identity in zip(clients, ("ada", "bob", "carol", "sleeper"), strict=True):
         client.identity = identity
-    await asyncio.gather(*(client.join(url, token(room, client.identity)) for client in clients))
-    for client in clients:
-        await client.sees("everybody", lambda s: len(s["others"]) == 3)
-    # It takes seconds until this comes to nothing, and meanwhile the Go SDK hears nothing else.
-    asleep = asyncio.create_task(clients[0].call("sleeper", "sleep", timeout_ms=8000))
-    yield Trio(*clients[:3], room=room, asleep=asleep)
-    await asyncio.wait([asleep])
-    await asyncio.gather(*(client.leave() for client in clients))
-    await context.close()
+    try:
+        await asyncio.gather(*(client.join(url, token(room, client.identity)) for client in clients))
+        for client in clients:
+            await client.sees("everybody", lambda s: len(s["others"]) == 3)
+        # It takes seconds until this comes to nothing, and meanwhile the Go SDK hears nothing else.
+        asleep = asyncio.create_task(clients[0].call("sleeper", "sleep", timeout_ms=8000))
+        yield Trio(*clients[:3], room=room, asleep=asleep)
+        asleep.cancel()
+    finally:
+        await asyncio.gather(*(client.leave() for client in clients))
+        await context.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.client import Refused, Remote
+from tests.e2e.peers import DEADLINE
 
 __all__ = ["Process"]
 
@@ -59,16 +60,25 @@ class Process(Remote):
                 answer = json.loads(line)
                 # What the SDK for Node logs comes by the same way, and has no number.
                 if "id" in answer:
-                    self._waiting.pop(answer["id"]).set_result(answer)
+                    self._answer(answer["id"], answer)
         finally:
-            for waiting in self._waiting.values():
-                waiting.set_result({"error": f"{self._command[-1]} has ended"})
+            for number in list(self._waiting):
+                self._answer(number, {"error": f"{self._command[-1]} has ended"})
+
+    def _answer(self, number: int, answer: dict[str, Any]) -> None:
+        waiting = self._waiting.pop(number)
+        # Who asked may have given up.
+        if not waiting.done():
+            waiting.set_result(answer)
 
     async def leave(self) -> None:
         if self._process is not None and self._reader is not None and self._process.returncode is None:
-            await self.do("leave")
             assert self._process.stdin is not None
-            # At the end of its input it ends.
-            self._process.stdin.close()
-            await self._process.wait()
+            try:
+                await asyncio.wait_for(self.do("leave"), DEADLINE)
+                # At the end of its input it ends.
+                self._process.stdin.close()
+                await asyncio.wait_for(self._process.wait(), DEADLINE)
+            except (TimeoutError, asyncio.TimeoutError):
+                self._process.kill()
             await self._reader

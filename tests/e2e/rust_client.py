@@ -285,6 +285,7 @@ _SCENARIOS = {
     "node-failure": rtc.SimulateScenarioKind.SIMULATE_NODE_FAILURE,
     "server-leave": rtc.SimulateScenarioKind.SIMULATE_SERVER_LEAVE,
     "migration": rtc.SimulateScenarioKind.SIMULATE_MIGRATION,
+    "force-tcp": rtc.SimulateScenarioKind.SIMULATE_FORCE_TCP,
     "disconnect-signal-on-resume": rtc.SimulateScenarioKind.SIMULATE_DISCONNECT_SIGNAL_ON_RESUME,
 }
 

@@ -340,6 +340,7 @@ async def resume(client: Client, session: Session | None, connection: Connection
     assert not session.is_over
 
 
+@pytest.mark.without(*NODE, because="The SDK can stand still for good while it publishes again.")
 @pytest.mark.without(*GO, because="pion takes no track in a section that was idle over two descriptions.")
 async def test_a_publisher_that_connects_anew_is_seen_again(join: Join) -> None:
     ada, bob = await in_a_call(join)

@@ -165,7 +165,7 @@ async def test_a_server_that_is_gone(join: Join, scenario: str) -> None:
     await bob.hears("ada")
 
 
-@pytest.mark.without(*GO, *NODE, because="The SDK cannot ask for it.")
+@pytest.mark.without(*GO, because="The SDK cannot ask for it.")
 async def test_a_socket_that_breaks_while_a_session_resumes(join: Join) -> None:
     ada, bob = await asyncio.gather(join("ada"), join("bob"))
     await ada.publish("microphone")
@@ -175,7 +175,7 @@ async def test_a_socket_that_breaks_while_a_session_resumes(join: Join) -> None:
     await bob.hears("ada")
 
 
-@pytest.mark.without(*RUST, *NODE, *GO, because="The SDK cannot ask for it.")
+@pytest.mark.without(*GO, because="The SDK cannot ask for it.")
 async def test_another_way_through_the_network(join: Join) -> None:
     ada, bob = await asyncio.gather(join("ada"), join("bob"))
     await ada.publish("microphone")

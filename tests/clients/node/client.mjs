@@ -43,6 +43,8 @@ const SCENARIOS = {
   "node-failure": SimulateScenarioKind.SIMULATE_NODE_FAILURE,
   "server-leave": SimulateScenarioKind.SIMULATE_SERVER_LEAVE,
   migration: SimulateScenarioKind.SIMULATE_MIGRATION,
+  "force-tcp": SimulateScenarioKind.SIMULATE_FORCE_TCP,
+  "disconnect-signal-on-resume": SimulateScenarioKind.SIMULATE_DISCONNECT_SIGNAL_ON_RESUME,
 };
 
 const room = new Room();
