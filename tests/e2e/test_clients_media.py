@@ -25,9 +25,9 @@ SIMULCAST, REGRESSION = 1, 2
 
 BACKUP = {"codec": "vp8", "encoding": {"maxBitrate": 300_000, "maxFramerate": 15}}
 
-NO_BACKUP = "The SDK publishes no backup codec."
+NO_BACKUP = "Not tried: the SDK publishes no backup codec, or only when the application asks for one."
 NO_LAYERS = "The SDK cannot ask for several layers in one stream."
-NO_VIEW = "The SDK does not let the application see what is sent."
+NO_VIEW = "Not tried: what the SDK sends is seen by its statistics only."
 NO_KEYS = "The SDK leaves it to the application to encrypt frames."
 
 
