@@ -97,7 +97,7 @@ class _Uvicorn(BaseTestServer):
         return _under(self._prefix, self._root, path)
 
     async def _make_runner(self, **kwargs: Any) -> Any:
-        raise NotImplementedError("uvicorn runs by itself")
+        raise NotImplementedError("uvicorn runs by itself: start_server above takes this one's place")
 
     async def close(self) -> None:
         if not self._closed:

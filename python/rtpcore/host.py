@@ -277,11 +277,7 @@ class Host:
                 departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
                 max_participants=wish.max_participants or usual.max_participants,
                 metadata=wish.metadata,
-                rules=replace(
-                    self.rules,
-                    sync_streams=self.rules.sync_streams or wish.sync_streams,
-                    allows_remote_unmute=self.rules.allows_remote_unmute,
-                ),
+                rules=replace(self.rules, sync_streams=self.rules.sync_streams or wish.sync_streams),
             )
             for listener in self.on_created:
                 listener(room)

@@ -61,7 +61,7 @@ class Client(ABC):
 
     async def sent(self, source: str) -> dict[str, dict[str, Any]]:
         """What is sent of a track of its own: by codec, at least how many encodings are ``active``."""
-        raise NotImplementedError
+        raise NotImplementedError("this SDK shows it by statistics only; see NO_VIEW")
 
     @abstractmethod
     async def publish(self, source: str, **options: Any) -> None: ...

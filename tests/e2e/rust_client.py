@@ -250,7 +250,7 @@ class Rust(Client):
             raise RpcFailed(error.code, error.message, error.data) from error
 
     async def chat(self, text: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("the SDK has no chat but text streams")
 
     async def transcribe(self, identity: str, track: str, text: str) -> None:
         segment = rtc.TranscriptionSegment("segment", text, 0, 0, "en", True)
