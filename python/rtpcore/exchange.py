@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from rtpcore.hub import Hub, Member
     from rtpcore.room import DataTrack, Participant, Room
 
-__all__ = ["Exchange"]
+__all__ = ["CHANNELS", "Exchange"]
 
-_CHANNELS = {DataPacket.Kind.RELIABLE: "_reliable", DataPacket.Kind.LOSSY: "_lossy"}
+CHANNELS = {DataPacket.Kind.RELIABLE: "_reliable", DataPacket.Kind.LOSSY: "_lossy"}
+"""By the kind of a packet, the label of the data channel that carries it."""
 _ACK_PATIENCE_S = 2.0
 """How long a participant may take to say that it heard a request, as LiveKit's clients wait."""
 _MAX_PAYLOAD = 15 * 1024
@@ -125,7 +126,7 @@ class Exchange:
         hub = self._hubs.get(room.sid)
         if hub is not None:
             members = None if to is None else [self._members[one.sid] for one in to if one.sid in self._members]
-            hub.send(packet.SerializeToString(), label=_CHANNELS[packet.kind], to=members)
+            hub.send(packet.SerializeToString(), label=CHANNELS[packet.kind], to=members)
 
     async def perform_rpc(
         self,

@@ -16,6 +16,7 @@ from tests import certificates
 from tests.e2e.clients import KEY, SECRET, open_client, token
 from tests.e2e.conftest import FLAGS
 from tests.e2e.servers import serve_pages
+from tests.test_turn import free_port
 
 from rtpcore.config import Config, Listen
 from rtpcore.livekit_config import Turn, load
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from rtpcore.forwarder import Forwarder
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def free_port(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @contextlib.asynccontextmanager

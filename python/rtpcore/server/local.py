@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from google.protobuf.message import DecodeError
 
 from rtpcore.errors import ClosedError, LimitError, RpcFailure
+from rtpcore.exchange import CHANNELS
 from rtpcore.listener import Listener
 from rtpcore.server.streams import Assembly, BytesReceived, TextReceived, split
 from rtpcore.server.views import Participant, Room, packet_of
@@ -211,7 +212,7 @@ class LocalParticipant:
         if self._is_over:
             raise ClosedError("participant")
         packet.destination_identities.extend(to)
-        label = "_reliable" if packet.kind == DataPacket.Kind.RELIABLE else "_lossy"
+        label = CHANNELS[packet.kind]
         self._member.say(packet.SerializeToString(), label=label)
 
     ##### Hearing
@@ -240,7 +241,7 @@ class LocalParticipant:
             self._host.leave(self._session, DisconnectReason.STATE_MISMATCH)
 
     def _hear(self, message: MessageReceived) -> None:
-        if message.label not in ("_reliable", "_lossy"):
+        if message.label not in CHANNELS.values():
             return
         try:
             packet = DataPacket.FromString(message.payload)

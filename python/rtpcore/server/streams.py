@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rtpcore.host import now_ms
 from rtpcore.wire.messages import DataPacket, DataStream
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def split(text: str, topic: str, attributes: Mapping[str, str]) -> Iterator[Data
     content, stream_id = text.encode(), f"{secrets.token_hex(16)}"
     header = DataStream.Header(
         stream_id=stream_id,
-        timestamp=int(time.time() * 1000),
+        timestamp=now_ms(),
         topic=topic,
         mime_type="text/plain",
         total_length=len(content),
