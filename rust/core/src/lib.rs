@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
+pub mod bwe;
 pub mod command;
 pub mod crossing;
 pub mod data;
