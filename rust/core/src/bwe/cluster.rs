@@ -30,7 +30,7 @@ pub struct Cluster {
     pub duration: Duration,
 }
 
-/// The share of packets and bytes that must arrive for a result.
+/// The share of packets and bytes that must arrive for a result, of what is not lost anyway.
 const MIN_RECEIVED: f64 = 0.8;
 /// An interval beyond this, in microseconds, or of nothing, is no probe.
 const MAX_INTERVAL: i64 = 1_000_000;
@@ -119,9 +119,9 @@ impl Measure {
         self.sent_packets >= u32::from(self.cluster.packets) && self.sent_bytes >= self.cluster.bytes
     }
 
-    /// Whether all of it left, and feedback covers it: up to `uncovered`, exclusive.
-    pub(super) fn is_over(&self, uncovered: SeqNo) -> bool {
-        self.is_sent() && self.last < uncovered
+    /// Whether all of it left, and feedback covers it up to `uncovered`, exclusive, or enough of it arrived.
+    pub(super) fn is_over(&self, uncovered: SeqNo, loss: f64) -> bool {
+        self.is_sent() && (self.last < uncovered || self.result(loss).is_some())
     }
 
     /// When it is given up.
@@ -129,10 +129,10 @@ impl Measure {
         self.expires_at
     }
 
-    /// What it found; none where too little of it arrived, or nothing can be learned.
-    pub(super) fn result(&self) -> Option<Found> {
+    /// What it found where `loss` is the rule; none where too little of it arrived, or nothing can be learned.
+    pub(super) fn result(&self, loss: f64) -> Option<Found> {
         let received = self.received?;
-        let enough = |received: u32, wanted: u32| f64::from(received) >= MIN_RECEIVED * f64::from(wanted);
+        let enough = |received: u32, wanted: u32| f64::from(received) >= MIN_RECEIVED * (1.0 - loss) * f64::from(wanted);
         if !enough(received.packets, self.cluster.packets.into()) || !enough(received.bytes, self.cluster.bytes) {
             return None;
         }

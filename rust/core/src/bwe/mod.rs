@@ -296,7 +296,7 @@ impl Estimator {
             self.stats.stale_feedbacks += 1;
             return Ok(());
         }
-        self.silence.handle_feedback(now, self.sent.is_awaiting());
+        self.silence.handle_feedback(now, self.sent.awaited() > 0);
         self.estimate_anew(now);
         Ok(())
     }
@@ -335,12 +335,11 @@ impl Estimator {
 
     /// Does what is due: backs off where feedback stays away, gives up probes, plans new ones.
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.silence.is_due(now) {
+        if self.silence.is_due(now, self.sent.awaited()) {
             self.aimd.lower(now, self.aimd.rate() * AFTER_SILENCE);
             self.moved_by = Cause::Silence;
             self.stats.reductions += 1;
             self.retarget(now);
-            self.prober.handle_drop(now);
         }
         self.prober.handle_timeout(now, self.situation());
     }
@@ -415,12 +414,12 @@ impl Estimator {
         if change != Change::None {
             self.moved_by = Cause::Delay;
         }
-        if let Some(found) = self.prober.conclude(now, self.sent.uncovered(), self.situation())
+        if let Some(found) = self.prober.conclude(now, self.sent.uncovered(), self.situation(), self.loss.average())
             && usage != Some(Usage::Over)
         {
             self.take_probe(now, found, throughput.steady);
         }
-        self.loss.update(now, self.aimd.rate(), throughput.steady, is_limited);
+        self.loss.update(now, self.aimd.rate(), throughput.steady);
         let collapsed_to = self.collapse.poll(now);
         if let Some(flows) = collapsed_to {
             self.aimd.lower(now, flows * AFTER_COLLAPSE);

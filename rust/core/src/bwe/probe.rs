@@ -127,11 +127,17 @@ impl Prober {
     }
 
     /// Ends the probes that feedback covers up to `uncovered`; returns the best of what they found.
-    pub(super) fn conclude(&mut self, now: Time, uncovered: SeqNo, situation: Situation) -> Option<Found> {
+    pub(super) fn conclude(
+        &mut self,
+        now: Time,
+        uncovered: SeqNo,
+        situation: Situation,
+        loss: f64,
+    ) -> Option<Found> {
         let mut best: Option<Found> = None;
-        while let Some(index) = self.active.iter().position(|measure| measure.is_over(uncovered)) {
+        while let Some(index) = self.active.iter().position(|measure| measure.is_over(uncovered, loss)) {
             let measure = self.active.swap_remove(index);
-            let Some(found) = measure.result() else { continue };
+            let Some(found) = measure.result(loss) else { continue };
             let is_raise = found.rate > situation.target * RAISED;
             self.succeeded += u64::from(is_raise);
             self.has_passed |= is_raise && !found.is_saturated;

@@ -132,9 +132,9 @@ impl Sent {
         self.uncovered = self.uncovered.max(end);
     }
 
-    /// Whether something left that no feedback has covered.
-    pub(super) fn is_awaiting(&self) -> bool {
-        self.uncovered < self.next()
+    /// How many packets left that no feedback has covered.
+    pub(super) fn awaited(&self) -> u64 {
+        self.next().0 - self.uncovered.0
     }
 
     /// The first number that no feedback has covered.
@@ -213,7 +213,7 @@ mod tests {
         sent.cover(numbers[0], numbers[3], |_, is_lost| lost.push(is_lost));
         assert_eq!(lost, [false, true, true]);
         sent.cover(numbers[0], numbers[3], |_, _| panic!("covered twice"));
-        assert!(sent.is_awaiting());
+        assert_eq!(sent.awaited(), 1);
         assert_eq!(answer(&mut sent, 1), Some(Answer::AfterAll));
     }
 }

@@ -8,6 +8,8 @@ use crate::time::Time;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// ... and then between one reduction and the next.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Fewer packets may all be lost.
+const MIN_PACKETS: u64 = 10;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -31,13 +33,13 @@ impl Silence {
         self.due_at = is_awaiting.then(|| now + PATIENCE);
     }
 
-    /// Whether it is time to back off, again.
-    pub(super) fn is_due(&mut self, now: Time) -> bool {
+    /// Whether it is time to back off, again; so many packets are `awaited`.
+    pub(super) fn is_due(&mut self, now: Time, awaited: u64) -> bool {
         let is_due = self.due_at.is_some_and(|due_at| due_at.is_due(now));
         if is_due {
             self.due_at = Some(now + AGAIN);
         }
-        is_due
+        is_due && awaited >= MIN_PACKETS
     }
 
     pub(super) fn poll_timeout(&self) -> Time {

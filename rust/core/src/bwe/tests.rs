@@ -56,6 +56,11 @@ fn explore() {
             world.add(Source::Layers(&[150, 500, 1200]), 300, 1250, 0);
             world
         }
+        "police" => {
+            let mut world = World::new(Link { queue_ms: 0, ..Link::of(&[(0, 1000)]) }, 1);
+            world.add(Source::Greedy, 300, 10_000, 0);
+            world
+        }
         "two" => {
             let mut world = World::new(Link::of(&[(0, 2000)]), 1);
             world.add(Source::Greedy, 300, 10_000, 0);
