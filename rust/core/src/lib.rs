@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
 pub mod allocate;
+pub mod bwe;
 pub mod command;
 pub mod crossing;
 pub mod data;
