@@ -84,6 +84,7 @@ impl Media {
             pli: is_video,
             fir: false,
             transport_cc: true,
+            remb: false,
         }
     }
 }
@@ -141,6 +142,7 @@ pub fn add_sender(transport: TransportId, sender: SenderId, source: ReceiverId, 
             rtx_ssrc: (media == Media::Video).then_some(Ssrc(ssrc | 0x8000_0000)),
             extensions: extensions(media),
             cname: "bench".to_owned(),
+            playout_delay: None,
         }),
     }
 }

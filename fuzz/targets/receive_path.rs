@@ -228,7 +228,7 @@ impl World {
         let receiver = receiver((argument >> 2) % 3);
         self.command(match what % 6 {
             0 => Command::Pause { sender, is_paused: argument & 16 != 0 },
-            1 => Command::Prefer { sender, most: Layer { spatial: argument >> 4 & 3, temporal: argument >> 6 } },
+            1 => Command::Prefer { sender, most: Layer { spatial: argument >> 4 & 3, temporal: argument >> 6 }, priority: argument & 1 },
             2 => Command::Follow { sender, source: receiver },
             3 => Command::RequestKeyframe { receiver, encoding: Some(argument >> 5) },
             4 => Command::RemoveSender(sender),
@@ -374,6 +374,7 @@ fn codecs(number: u8, codec: Codec, has_rtx: bool) -> Vec<CodecParameters> {
         pli: true,
         fir: false,
         transport_cc: true,
+            remb: false,
     };
     if number == 1 {
         vec![parameters(Codec::Red, RED, 48_000), parameters(Codec::Opus, OPUS, 48_000)]
@@ -414,5 +415,6 @@ fn copy(number: u8, codec: Codec) -> SenderParameters {
         rtx_ssrc: is_rich.then_some(Ssrc(200 + ssrc)),
         extensions: if is_rich { extensions() } else { ExtensionMap::NONE },
         cname: "fuzz".into(),
+        playout_delay: None,
     }
 }

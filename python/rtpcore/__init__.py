@@ -22,6 +22,7 @@ from rtpcore.errors import (
 )
 from rtpcore.events import (
     AudioLevelChanged,
+    BandwidthChanged,
     ChannelClosed,
     ChannelOpened,
     DataReceived,
@@ -31,6 +32,7 @@ from rtpcore.events import (
     LayerChanged,
     MessageReceived,
     ReceiverEnded,
+    StreamPaused,
     TransportChanged,
 )
 from rtpcore.forwarder import Forwarder, Receiver, Sender, Transport, __version__
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioLevelChanged",
+    "BandwidthChanged",
     "BindError",
     "ChannelClosed",
     "ChannelOpened",
@@ -72,6 +75,7 @@ __all__ = [
     "PublishRequest",
     "Receiver",
     "ReceiverEnded",
+    "StreamPaused",
     "RoomNotice",
     "RpcFailure",
     "RtpcoreError",

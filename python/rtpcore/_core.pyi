@@ -141,6 +141,7 @@ class Forwarder:
         seed: int,
         max_transports: int,
         keyframe_interval_ms: int,
+        estimates_bandwidth: bool,
         speaker_interval_ms: int,
         speaker_softest: int,
         speaker_least_percent: int,
@@ -160,6 +161,7 @@ class Forwarder:
             seed: Of everything random that needs no secret, 64 bits.
             max_transports: Peers at once on one worker.
             keyframe_interval_ms: Requests closer than this count as one.
+            estimates_bandwidth: Send no more to a subscriber than its path is thought to carry.
             speaker_interval_ms: How long a window of loudness is.
             speaker_softest: The softest level that counts as speech, in -dBov.
             speaker_least_percent: How much of a window must be speech.
@@ -286,8 +288,11 @@ class Forwarder:
     def follow(self, sender: int, source: int) -> None:
         """Continue a copy with another track."""
 
-    def prefer(self, sender: int, spatial: int, temporal: int) -> None:
-        """Send at most this layer."""
+    def prefer(self, sender: int, spatial: int, temporal: int, priority: int) -> None:
+        """Send at most this layer; where bandwidth is short, copies of higher priority are served first."""
+
+    def allow_pause(self, transport: int, is_allowed: bool) -> None:
+        """Let video be paused where bandwidth is short, or not."""
 
     def pause(self, sender: int, is_paused: bool) -> None:
         """Send nothing, or send again."""

@@ -75,6 +75,8 @@ class Media:
         speaker_softest_dbov: The softest packet that counts as speech, in -dBov (RFC 6464): 0 is the loudest, 127 none,
             and rooms are noisy at 40.
         speaker_least_percent: How much of an interval must be speech: a cough is not.
+        estimate_bandwidth: Find out what each subscriber's path carries and send no more; otherwise everything that is
+            wanted is sent, to be lost where there is no room.
         stats_interval_ms: How old ``stats()`` may be. Smaller costs workers with thousands of peers some time.
         ice_lite: Answer connectivity checks without making any (RFC 8445 §2.5), as befits a server peers can reach.
     """
@@ -86,6 +88,7 @@ class Media:
     speaker_least_percent: int = 40
     stats_interval_ms: int = 500
     ice_lite: bool = True
+    estimate_bandwidth: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what would starve retransmission or flood publishers."""

@@ -165,11 +165,11 @@ class Connection:
             copy.disconnect()
         return copy
 
-    def adjust(self, sid: str, sources: Sources, layer: Layer, *, is_paused: bool) -> None:
-        """Send a copy from other sources, in another layer, or not for now."""
+    def adjust(self, sid: str, sources: Sources, layer: Layer, *, is_paused: bool, priority: int = 0) -> None:
+        """Send a copy from other sources, in another layer or with another rank, or not for now."""
         copy = self.copies.get(sid)
         if copy is not None:
-            copy.sources, copy.layer, copy.is_paused = sources, layer, is_paused
+            copy.sources, copy.layer, copy.is_paused, copy.priority = sources, layer, is_paused, priority
             copy.steer()
             if copy.parameters is not None:
                 copy.connect(self.transport)

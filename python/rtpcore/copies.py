@@ -66,6 +66,8 @@ class Copy:
         sources: Where it comes from.
         stream_id: Its media stream in SDP.
         layer: The most that is wanted.
+        playout_delay_ms: The least and the most that the peer shall hold video back; None leaves it alone.
+        priority: Among the copies of the connection where bandwidth is short; the highest is served first.
         is_paused: Nothing is wanted now.
         mid: Its media section, once it has one.
         parameters: What was negotiated for it, once the peer agreed.
@@ -77,6 +79,8 @@ class Copy:
     stream_id: str
     layer: Layer
     is_paused: bool = False
+    priority: int = 0
+    playout_delay_ms: tuple[int, int] | None = None
     mid: str | None = None
     ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
     rtx_ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
@@ -109,6 +113,7 @@ class Copy:
             stream_id=self.stream_id,
             track_id=self.sid,
             cname=self.stream_id,
+            playout_delay_ms=self.playout_delay_ms if self.kind == "video" else None,
         )
 
     def common(self, codecs: Iterable[Codec]) -> tuple[Codec, ...]:
@@ -139,7 +144,7 @@ class Copy:
         """Pass layer and pause on to the sender, if there is one."""
         if self.sender is None:
             return
-        self.sender.prefer(self.layer)
+        self.sender.prefer(self.layer, priority=self.priority)
         if self.is_paused:
             self.sender.pause()
         else:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioLevelChanged",
+    "BandwidthChanged",
     "ChannelClosed",
     "ChannelOpened",
     "DataReceived",
@@ -20,6 +21,7 @@ __all__ = [
     "LayerChanged",
     "MessageReceived",
     "ReceiverEnded",
+    "StreamPaused",
     "TransportChanged",
     "TransportState",
 ]
@@ -131,6 +133,27 @@ class LayerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamPaused:
+    """A subscriber's path became too narrow for a copy of video, or wide enough again."""
+
+    sender: Sender
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BandwidthChanged:
+    """What a subscriber's path is thought to carry changed by a tenth or more; at most once a second for each.
+
+    Attributes:
+        transport: Whose path.
+        bitrate_bps: All media together.
+    """
+
+    transport: Transport
+    bitrate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiverEnded:
     """The publisher said goodbye to a track (RTCP BYE)."""
 
@@ -145,6 +168,8 @@ Event: TypeAlias = (
     | EncodingStarted
     | AudioLevelChanged
     | LayerChanged
+    | StreamPaused
+    | BandwidthChanged
     | ReceiverEnded
 )
 """Anything a forwarder reports."""

@@ -14,6 +14,7 @@ from rtpcore.config import Config
 from rtpcore.errors import ClosedError, LimitError, RtpcoreError
 from rtpcore.events import (
     AudioLevelChanged,
+    BandwidthChanged,
     ChannelClosed,
     ChannelOpened,
     DataReceived,
@@ -22,6 +23,7 @@ from rtpcore.events import (
     Layer,
     LayerChanged,
     ReceiverEnded,
+    StreamPaused,
     TransportChanged,
 )
 from rtpcore.hub import Hub, Member
@@ -316,6 +318,9 @@ class Forwarder:
             sender = self._senders.get(number)
             layer = None if rest[0] is None else Layer(*rest[0])
             return None if sender is None else LayerChanged(sender, layer)
+        if kind == "stream_paused":
+            sender = self._senders.get(number)
+            return None if sender is None else StreamPaused(sender, *rest)
         if kind in ("audio_level", "encoding_started", "receiver_ended"):
             receiver = self._receivers.get(number)
             if receiver is None:
@@ -328,6 +333,8 @@ class Forwarder:
             return None
         if kind == "transport":
             return TransportChanged(transport, *rest)
+        if kind == "bandwidth":
+            return BandwidthChanged(transport, *rest)
         if kind == "data":
             return DataReceived(transport, *rest)
         return ChannelOpened(transport, *rest) if kind == "channel_opened" else ChannelClosed(transport, *rest)
@@ -357,6 +364,7 @@ def _core_of(config: Config) -> _core.Forwarder:
         # Counted here: those that lie beside each other may be more than a worker's share.
         max_transports=config.limits.transports,
         keyframe_interval_ms=media.keyframe_interval_ms,
+        estimates_bandwidth=media.estimate_bandwidth,
         speaker_interval_ms=media.speaker_interval_ms,
         speaker_softest=media.speaker_softest_dbov,
         speaker_least_percent=media.speaker_least_percent,

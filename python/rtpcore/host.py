@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
-from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, TransportChanged
+from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, StreamPaused, TransportChanged
 from rtpcore.exchange import Exchange
 from rtpcore.joining import participant_of, rules_of
 from rtpcore.judging import Judge
@@ -277,7 +277,9 @@ class Host:
                 departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
                 max_participants=wish.max_participants or usual.max_participants,
                 metadata=wish.metadata,
-                rules=replace(self.rules, sync_streams=self.rules.sync_streams or wish.sync_streams),
+                rules=replace(self.rules, sync_streams=self.rules.sync_streams or wish.sync_streams).delayed(
+                    wish.min_playout_delay, wish.max_playout_delay
+                ),
             )
             for listener in self.on_created:
                 listener(room)
@@ -382,6 +384,8 @@ class Host:
 
     def _expect(self, session: Session) -> Transport:
         transport = self.exchange.expect(session.participant)
+        wish = session.parameters.subscriber_allow_pause
+        transport.allow_pause(self.settings.rtc.congestion_control.allow_pause if wish is None else wish)
         self._by_transport[transport.id] = session
         return transport
 
@@ -411,6 +415,10 @@ class Host:
                     track = None if session is None else session.track_of(receiver)
                     if session is not None and track is not None:
                         self.perform(session.room, session.room.hear(track, level))
+                case StreamPaused(sender, is_paused):
+                    session = self._by_transport.get(sender.transport.id)
+                    if session is not None:
+                        self.perform(session.room, session.starve(sender, is_paused=is_paused))
                 case ReceiverEnded() | _:
                     pass
 

@@ -54,8 +54,8 @@ def participant_of(
 
 def rules_of(settings: LiveKitConfig) -> Rules:
     """What rooms let their participants do, by the configuration."""
-    limit = settings.limit
-    return Rules(
+    limit, delay = settings.limit, settings.room.playout_delay
+    rules = Rules(
         enabled_codecs=frozenset(codec.mime.lower() for codec in settings.room.enabled_codecs),
         allows_remote_unmute=settings.room.enable_remote_unmute,
         sync_streams=settings.room.sync_streams,
@@ -69,6 +69,7 @@ def rules_of(settings: LiveKitConfig) -> Rules:
         max_video_subscriptions=limit.subscription_limit_video,
         max_audio_subscriptions=limit.subscription_limit_audio,
     )
+    return rules.delayed(delay.min_ms, delay.max_ms) if delay.enabled else rules
 
 
 def check_length(what: str, text: str, most: int) -> None:

@@ -254,9 +254,9 @@ class Peer:
 
     ##### What goes out
 
-    def subscribe(self, sid: str, sources: Sources, stream_id: str, layer: Layer, *, is_paused: bool) -> None:
+    def subscribe(self, copy: Copy) -> None:
         """Send a copy of a track from the next description on."""
-        self.subscriber.copies[sid] = Copy(sid, sources, stream_id, layer, is_paused=is_paused)
+        self.subscriber.copies[copy.sid] = copy
         self._is_stale = True
 
     def unsubscribe(self, sid: str) -> None:

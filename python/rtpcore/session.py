@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from rtpcore import sdp
-from rtpcore.copies import Sources
+from rtpcore.copies import Copy, Sources
 from rtpcore.errors import ProtocolError
 from rtpcore.outbox import Outbox
 from rtpcore.peer import Peer
@@ -34,7 +34,7 @@ from rtpcore.wire.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rtpcore.forwarder import Receiver, Transport
+    from rtpcore.forwarder import Receiver, Sender, Transport
     from rtpcore.room import Effect, Participant, Room, Subscription, Track
     from rtpcore.wire.join import JoinParameters
     from rtpcore.wire.token import Claims
@@ -308,9 +308,16 @@ class Session:
         track = subscription.track
         # Firefox plays streams of several tracks badly out of step; it is left alone, as LiveKit's server does.
         in_sync = self.room.rules.sync_streams and self.participant.client.browser.lower() != "firefox"
-        is_paused = subscription.settings.is_disabled
         self.peer.subscribe(
-            track.sid, sources, track.stream_id(in_sync=in_sync), subscription.layer, is_paused=is_paused
+            Copy(
+                track.sid,
+                sources,
+                track.stream_id(in_sync=in_sync),
+                subscription.layer,
+                is_paused=subscription.settings.is_disabled,
+                priority=subscription.priority,
+                playout_delay_ms=self.room.rules.playout_delay_ms,
+            )
         )
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -320,9 +327,18 @@ class Session:
     def adjust(self, subscription: Subscription, sources: Sources, now_ms: int) -> list[Effect]:
         """Send it in another quality or codec, or not at all for now."""
         self.peer.subscriber.adjust(
-            subscription.track.sid, sources, subscription.layer, is_paused=subscription.settings.is_disabled
+            subscription.track.sid,
+            sources,
+            subscription.layer,
+            is_paused=subscription.settings.is_disabled,
+            priority=subscription.priority,
         )
         return self._choose_codecs(now_ms)
+
+    def starve(self, sender: Sender, *, is_paused: bool) -> list[Effect]:
+        """Its path became too narrow for a copy, or wide enough again."""
+        sid = next((copy.sid for copy in self.peer.subscriber.copies.values() if copy.sender is sender), "")
+        return self.room.starve(self.participant, sid, is_paused=is_paused)
 
     ##### Data tracks
 

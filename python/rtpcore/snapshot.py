@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rtpcore.events import Layer
-from rtpcore.stats import EncodingStats, ReceiverStats, SenderStats, TransportStats
+from rtpcore.stats import BandwidthStats, EncodingStats, ReceiverStats, SenderStats, TransportStats
 
 if TYPE_CHECKING:
     from rtpcore.forwarder import Receiver, Sender, Transport
@@ -23,7 +23,10 @@ class Snapshot:
     def transport(self, transport: Transport) -> TransportStats | None:
         """Totals of one peer."""
         stats = self._counted["transports"].get(transport._number)
-        return None if stats is None else TransportStats(**stats)
+        if stats is None:
+            return None
+        bandwidth = stats["bandwidth"]
+        return TransportStats(**{**stats, "bandwidth": None if bandwidth is None else BandwidthStats(**bandwidth)})
 
     def receiver(self, receiver: Receiver) -> ReceiverStats | None:
         """A track as it arrives."""
@@ -38,13 +41,7 @@ class Snapshot:
         stats = self._counted["senders"].get(sender._number)
         if stats is None:
             return None
-        layer = stats["layer"]
-        return SenderStats(
-            packets_sent=stats["packets_sent"],
-            bytes_sent=stats["bytes_sent"],
-            retransmitted=stats["retransmitted"],
-            dropped=stats["dropped"],
-            layer=None if layer is None else Layer(*layer),
-            fraction_lost=stats["fraction_lost"],
-            round_trip_ms=stats["round_trip_ms"],
-        )
+        layers = {
+            name: None if stats[name] is None else Layer(*stats[name]) for name in ("layer", "wished", "granted")
+        }
+        return SenderStats(**{**stats, **layers})

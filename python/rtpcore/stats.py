@@ -65,8 +65,34 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class BandwidthStats:
+    """What a subscriber's path is thought to carry, and what it is used for.
+
+    Attributes:
+        estimate_bps: All media together.
+        cause: What the estimate goes by: ``start``, ``delay``, ``loss``, ``probe``, ``remb``, ...; see
+            ``docs/why/bandwidth-estimation.md``.
+        video_budget_bps: What video may cost, audio and repairs taken off; None where the peer promised feedback and
+            gives none, so that it gets everything.
+        granted_bps: What the layers cost that are granted to its copies.
+        packets_queued: Packets that wait for the pacer.
+    """
+
+    estimate_bps: int
+    cause: str
+    video_budget_bps: int | None
+    granted_bps: int
+    packets_queued: int
+
+
+@dataclass(frozen=True, slots=True)
 class TransportStats:
-    """Totals of one peer; ``srtp_profile`` is its name in RFC 5764 or RFC 7714, None before DTLS finished."""
+    """Totals of one peer.
+
+    Attributes:
+        srtp_profile: Its name in RFC 5764 or RFC 7714, None before DTLS finished.
+        bandwidth: None for peers that give no feedback on it, or get no video.
+    """
 
     state: TransportState
     packets_received: int
@@ -75,6 +101,7 @@ class TransportStats:
     bytes_sent: int
     drops: dict[str, int]
     srtp_profile: str | None
+    bandwidth: BandwidthStats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +146,17 @@ class SenderStats:
     Attributes:
         packets_sent: Packets, retransmissions not counted.
         bytes_sent: Their payload bytes.
+        nacks: Packets that the subscriber asked for again, repeats included.
         retransmitted: Packets sent again.
         dropped: Packets of the track that this copy did not want or could not take.
         layer: What is forwarded now.
         fraction_lost: Loss the subscriber reported last, 0 to 1.
         round_trip_ms: By the subscriber's reports; None before the first.
+        wished: The most that the subscriber wants, as far as the publisher sends it.
+        granted: The most that its path has room for; None while paused for want of it, or where nothing is shared.
+        limit: Why it does not get more: ``none``, ``wish`` (it wants no more), ``paused`` (by the owner), ``bandwidth``,
+            ``publisher`` (sends no more, or nothing), ``keyframe`` (the one that begins it has not come), ``source``.
+        keyframe_wait_ms: How long the last keyframe that it needed was waited for.
     """
 
     packets_sent: int
@@ -133,6 +166,11 @@ class SenderStats:
     layer: Layer | None
     fraction_lost: float
     round_trip_ms: int | None
+    nacks: int = 0
+    wished: Layer | None = None
+    granted: Layer | None = None
+    limit: str = "none"
+    keyframe_wait_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

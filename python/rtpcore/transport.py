@@ -220,6 +220,15 @@ class Transport:
         self._check_same(source)
         self._core.follow_data(self._number, source._number, following)
 
+    def allow_pause(self, is_allowed: bool = True) -> None:
+        """Let video be paused when bandwidth is short, as it is at first, or always send its smallest layer.
+
+        Audio is never paused. Where video is not either, a path that is too narrow for its smallest layer loses packets
+        of both.
+        """
+        self._check_open()
+        self._core.allow_pause(self._number, is_allowed)
+
     def stats(self) -> TransportStats | None:
         """Totals of this peer; None before the first measurement and after the end."""
         return self._forwarder.snapshot().transport(self)
@@ -323,15 +332,22 @@ class Sender:
         stats = self.stats()
         return None if stats is None else stats.layer
 
-    def prefer(self, most: Layer) -> None:
-        """Wish for at most this layer; a higher one than the track has means its highest.
+    def prefer(self, most: Layer, *, priority: int = 0) -> None:
+        """Wish for at most this layer; less is sent when bandwidth is short.
+
+        Args:
+            most: A higher one than the track has means its highest.
+            priority: Among the senders of the transport, 0 to 255. When bandwidth is short each gets its smallest layer,
+                those of higher priority first; then they are raised, again those of higher priority first.
 
         Raises:
             ParametersError: A number is not 0 to 255.
         """
         if not (0 <= most.spatial <= 255 and 0 <= most.temporal <= 255):
             raise ParametersError(f"there is no {most}", "layers count from 0; 255 is more than any track has")
-        self.transport._core.prefer(self._number, most.spatial, most.temporal)
+        if not 0 <= priority <= 255:
+            raise ParametersError(f"there is no priority {priority}", "0 to 255, the highest is served first")
+        self.transport._core.prefer(self._number, most.spatial, most.temporal, priority)
 
     def follow(self, source: Receiver) -> None:
         """Continue with another source at its next keyframe. Raises ParametersError for another forwarder's."""

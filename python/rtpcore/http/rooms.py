@@ -115,6 +115,7 @@ def _create_room(host: Host, grant: VideoGrant | None, request: CreateRoomReques
     room.max_participants = request.max_participants or room.max_participants
     if request.sync_streams:
         room.rules = replace(room.rules, sync_streams=True)
+    room.rules = room.rules.delayed(request.min_playout_delay, request.max_playout_delay)
     if request.metadata and request.metadata != room.metadata:
         host.perform(room, room.update_room(request.metadata))
     return room.info()

@@ -20,12 +20,14 @@ class CongestionControl:
 
     Attributes:
         enabled: Send less; otherwise everything is sent, to be lost.
-        allow_pause: Video may stop altogether. LiveKit's default is no: a still picture looks like a fault.
-        use_send_side_bwe: Estimate by transport-wide feedback instead of the receiver's own word.
+        allow_pause: Video may stop altogether, so that audio goes on; clients are told. LiveKit's default is no; clients
+            may ask for either when they join.
+        use_send_side_bwe: Has no effect: transport-wide feedback is taken from all clients that give it, the others' own
+            word from those.
     """
 
     enabled: bool = True
-    allow_pause: bool = False
+    allow_pause: bool = True
     use_send_side_bwe: bool = False
 
 
@@ -462,6 +464,7 @@ class LiveKitConfig:
             ),
             media=Media(
                 ice_lite=Media().ice_lite if self.rtc.use_ice_lite is None else self.rtc.use_ice_lite,
+                estimate_bandwidth=self.rtc.congestion_control.enabled,
                 speaker_interval_ms=self.audio.update_interval_ms,
                 speaker_softest_dbov=self.audio.active_level,
                 speaker_least_percent=self.audio.min_percentile,

@@ -6,9 +6,7 @@ Whoever implements one takes it out here and puts it into `sections`.
 LATER = (
     "audio.active_red_encoding",
     "audio.smooth_intervals",
-    "room.playout_delay",
     "rtc.allow_tcp_fallback",
-    "rtc.congestion_control",
 )
 """What is read and checked already, so that mistakes in it are found, but changes nothing yet."""
 

@@ -92,6 +92,10 @@ class Scorer:
         points = max(_FLOOR, points)
         self.score += (points - self.score) * (_RISE if points > self.score else _FALL)
 
+    def starve(self) -> None:
+        """Judge a window in which the stream was paused for want of bandwidth: as bad as one that flows can be."""
+        self.score = _FLOOR
+
     def reset(self) -> None:
         """Begin again with the best, since the stream was muted."""
         self.score = _BEST
@@ -122,7 +126,9 @@ def rate(
                 track.scorer.update(sample, _kind(track), missing=_missing(track, sample, now_ms))
         for subscription in _active(participant):
             key = (participant.sid, subscription.track.sid)
-            if key in subscribed:
+            if subscription.is_starved:
+                subscription.scorer.starve()
+            elif key in subscribed:
                 subscription.scorer.update(subscribed[key], _kind(subscription.track))
     for participant in room.participants.values():
         participant.score, participant.quality = _judge(participant, is_silent=participant.sid in silent)

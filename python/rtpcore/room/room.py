@@ -355,6 +355,10 @@ class Room:
         """A client says what it shows of tracks."""
         return subscribing.adjust(participant, request)
 
+    def starve(self, participant: Participant, sid: str, *, is_paused: bool) -> list[Effect]:
+        """A subscriber's path is too narrow for a track, or wide enough again."""
+        return subscribing.starve(participant, sid, is_paused=is_paused)
+
     def set_subscription_permission(self, participant: Participant, request: SubscriptionPermission) -> list[Effect]:
         """A publisher says who may have its tracks."""
         return subscribing.permit(self, participant, request)

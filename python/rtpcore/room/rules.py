@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Rules"]
+__all__ = ["MAX_PLAYOUT_DELAY_MS", "Rules"]
+
+MAX_PLAYOUT_DELAY_MS = 40_950
+"""The longest that the header extension can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,7 @@ class Rules:
         enabled_codecs: MIME types that may be published, in lower case; empty for all that can be forwarded.
         allows_remote_unmute: The server API may unmute tracks.
         sync_streams: All that a participant publishes is one media stream, which browsers play in step.
+        playout_delay_ms: The least and the most that subscribers shall hold video back; None leaves it to them.
         has_data_tracks: Data tracks may be published.
         dynacast_pause_ms: How long a quality that nobody wants is still sent.
         regression_threshold: Participants from which a backup codec is sent beside the first, not instead of it.
@@ -29,6 +33,7 @@ class Rules:
     enabled_codecs: frozenset[str] = frozenset()
     allows_remote_unmute: bool = False
     sync_streams: bool = False
+    playout_delay_ms: tuple[int, int] | None = None
     has_data_tracks: bool = True
     dynacast_pause_ms: int = 5000
     regression_threshold: int = 5
@@ -38,6 +43,17 @@ class Rules:
     max_update: int = 128 * 1024
     max_video_subscriptions: int = 0
     max_audio_subscriptions: int = 0
+
+    def delayed(self, least_ms: int, most_ms: int) -> Rules:
+        """The same where subscribers hold video back; as before where neither is said. No most is any.
+
+        >>> Rules().delayed(200, 0).playout_delay_ms
+        (200, 40950)
+        """
+        if not (least_ms or most_ms):
+            return self
+        least = min(max(least_ms, 0), MAX_PLAYOUT_DELAY_MS)
+        return replace(self, playout_delay_ms=(least, max(least, min(most_ms or MAX_PLAYOUT_DELAY_MS, MAX_PLAYOUT_DELAY_MS))))
 
     def allows(self, mime_type: str) -> bool:
         """Whether a codec may be published.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rtpcore.room import speakers
 from rtpcore.room.effects import Adjust, Effect, Subscribe, Tell, Unsubscribe
 from rtpcore.room.track import Subscription, TrackSettings
-from rtpcore.wire.messages import SignalResponse, SubscriptionError, VideoQuality
+from rtpcore.wire.messages import SignalResponse, StreamState, SubscriptionError, VideoQuality
 
 if TYPE_CHECKING:
     from rtpcore.room.participant import Participant
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rtpcore.room.track import Track
     from rtpcore.wire.messages import SubscriptionPermission, UpdateTrackSettings
 
-__all__ = ["adjust", "end", "expire", "offer", "permit", "reconsider", "refuse", "wish"]
+__all__ = ["adjust", "end", "expire", "offer", "permit", "reconsider", "refuse", "starve", "wish"]
 
 _MAX_EARLY = 1000
 """Tracks of which one client may speak before they exist."""
@@ -71,6 +71,7 @@ def adjust(subscriber: Participant, request: UpdateTrackSettings) -> list[Effect
         width=request.width,
         height=request.height,
         fps=request.fps,
+        priority=min(request.priority, 255),
     )
     effects: list[Effect] = []
     for sid in request.track_sids:
@@ -83,6 +84,19 @@ def adjust(subscriber: Participant, request: UpdateTrackSettings) -> list[Effect
             if subscription.is_active:
                 effects.append(Adjust(subscription))
     return effects
+
+
+def starve(subscriber: Participant, sid: str, *, is_paused: bool) -> list[Effect]:
+    """The forwarder paused a copy for want of bandwidth, or resumed it: its client shows that."""
+    subscription = subscriber.subscriptions.get(sid)
+    if subscription is None or not subscription.is_active or subscription.is_starved == is_paused:
+        return []
+    subscription.is_starved = is_paused
+    response = SignalResponse()
+    state = response.stream_state_update.stream_states.add()
+    state.participant_sid, state.track_sid = subscription.track.publisher.sid, sid
+    state.state = StreamState.PAUSED if is_paused else StreamState.ACTIVE
+    return [Tell(subscriber, response)]
 
 
 def permit(room: Room, publisher: Participant, request: SubscriptionPermission) -> list[Effect]:
@@ -182,6 +196,7 @@ def _settle(room: Room, subscription: Subscription) -> list[Effect]:
     if should == subscription.is_active:
         return []
     subscription.is_active = should
+    subscription.is_starved = False
     if not should:
         return [Unsubscribe(subscription)]
     track = subscription.track

@@ -29,6 +29,10 @@ __all__ = ["Subscription", "Track", "TrackSettings"]
 _SVC = ("video/vp9", "video/av1")
 """Codecs that clients send as one stream of several spatial layers, unless they say otherwise."""
 
+_SCREEN = 255
+_CAMERA = 1
+"""Priorities that LiveKit's server gives where the subscriber names none."""
+
 _FALLBACKS = ("video/vp8", "video/h264", "video/vp9", "video/av1", "audio/opus")
 """What every client can send comes first."""
 
@@ -43,6 +47,7 @@ class TrackSettings:
         width: Pixels that are shown, 0 for unknown.
         height: Likewise.
         fps: Frames per second at most, 0 for all.
+        priority: Where bandwidth is short, 1 to 255, the highest is served first; 0 leaves it to the server.
     """
 
     is_disabled: bool = False
@@ -50,6 +55,7 @@ class TrackSettings:
     width: int = 0
     height: int = 0
     fps: int = 0
+    priority: int = 0
 
     def layer(self, layers: Sequence[VideoLayer]) -> Layer:
         """The layer that serves this; `layers` as the publisher announced them, smallest first.
@@ -84,6 +90,7 @@ class Subscription:
         is_allowed: By the publisher (subscription permission).
         settings: What is shown of it.
         is_active: A copy is being sent, or about to be.
+        is_starved: It is paused since the subscriber's path is too narrow.
         mime_type: The codec in which its client takes the track, where that comes in several; else empty.
         scorer: How well it arrives.
     """
@@ -94,6 +101,7 @@ class Subscription:
     is_allowed: bool = True
     settings: TrackSettings = field(default_factory=TrackSettings)
     is_active: bool = False
+    is_starved: bool = False
     mime_type: str = ""
     scorer: Scorer = field(default_factory=Scorer)
 
@@ -101,6 +109,12 @@ class Subscription:
     def layer(self) -> Layer:
         """The layer wanted now."""
         return self.settings.layer(self.track.info.layers)
+
+    @property
+    def priority(self) -> int:
+        """How it ranks among the subscriber's tracks where bandwidth is short: screens come before cameras."""
+        is_screen = self.track.info.source == TrackSource.SCREEN_SHARE
+        return self.settings.priority or (_SCREEN if is_screen else _CAMERA)
 
     @property
     def quality(self) -> int:

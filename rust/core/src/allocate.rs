@@ -76,7 +76,9 @@ impl Ladder {
 
     /// The best rung that is not above `layer`.
     pub fn position(&self, layer: Layer) -> Option<usize> {
-        self.rungs().iter().rposition(|rung| rung.layer.spatial <= layer.spatial && rung.layer.temporal <= layer.temporal)
+        self.rungs()
+            .iter()
+            .rposition(|rung| rung.layer.spatial <= layer.spatial && rung.layer.temporal <= layer.temporal)
     }
 
     /// Puts a better layer on top. What costs more than it is not worth having.
@@ -106,9 +108,17 @@ pub struct Wish {
     pub priority: u8,
     /// It gets its first rung whatever that costs.
     pub is_unpausable: bool,
+    /// It gets no more than it has: the last step down is too short ago.
+    pub is_held: bool,
 }
 
 impl Wish {
+    /// The rungs that it may have now.
+    fn rungs(&self) -> &[Rung] {
+        let rungs = self.ladder.rungs();
+        if self.is_held { rungs.get(..self.current.map_or(0, |current| current + 1)).unwrap_or(rungs) } else { rungs }
+    }
+
     /// What a rung counts for: a new one needs headroom.
     fn cost(&self, rung: usize) -> u64 {
         let bitrate = self.ladder.rungs().get(rung).map_or(0, |rung| rung.bitrate);
@@ -128,7 +138,7 @@ pub fn allocate(budget: u64, wishes: &[Wish], grants: &mut [Option<usize>]) {
     // Every wish's first rung; the order among equals is theirs.
     for priority in priorities(wishes) {
         for (wish, grant) in wishes.iter().zip(&mut *grants).filter(|(wish, _)| wish.priority == priority) {
-            if wish.ladder.len == 0 {
+            if wish.rungs().is_empty() {
                 continue;
             }
             let cost = wish.cost(0);
@@ -149,7 +159,7 @@ fn raise(priority: u8, left: &mut u64, wishes: &[Wish], grants: &mut [Option<usi
         for (wish, grant) in wishes.iter().zip(&mut *grants).filter(|(wish, _)| wish.priority == priority) {
             while let Some(rung) = *grant {
                 let next = rung + 1;
-                if wish.ladder.rungs().get(next).is_none_or(|next| next.layer.spatial > spatial) {
+                if wish.rungs().get(next).is_none_or(|next| next.layer.spatial > spatial) {
                     break;
                 }
                 let step = wish.cost(next).saturating_sub(wish.cost(rung));

@@ -117,6 +117,15 @@ pub enum Command {
         sender: SenderId,
         /// The layer wished for.
         most: Layer,
+        /// Among the copies of its subscriber: higher ones are served first where bandwidth is short.
+        priority: u8,
+    },
+    /// Whether video may be paused where bandwidth is short. If not, its smallest layer is sent whatever that does to the rest.
+    AllowPause {
+        /// Whose.
+        transport: TransportId,
+        /// To be allowed; it is to begin with.
+        is_allowed: bool,
     },
     /// Send nothing, or send again.
     Pause {

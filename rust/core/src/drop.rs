@@ -52,6 +52,8 @@ reasons! {
     BadRtp => "bad_rtp",
     /// The RTCP lengths do not fit the packet, or no known packet is in it.
     BadRtcp => "bad_rtcp",
+    /// Feedback on bandwidth from a peer that agreed on none, or that says what cannot be.
+    BadFeedback => "bad_feedback",
     /// SRTP or SRTCP authentication failed: forged, damaged or sealed with another key.
     BadAuth => "bad_auth",
     /// An index that was seen before (RFC 3711 §3.3.2).

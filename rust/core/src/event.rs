@@ -8,6 +8,7 @@ use crate::data::{Message, Report};
 use crate::dtls::DtlsFailure;
 use crate::id::{HubId, ReceiverId, SenderId, TransportId};
 use crate::send::Layer;
+use crate::units::Bitrate;
 
 /// How far a peer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,20 @@ pub enum Event {
         sender: SenderId,
         /// What is forwarded now; none while paused or waiting for a keyframe.
         layer: Option<Layer>,
+    },
+    /// A subscriber's path became too narrow for a copy of video, or wide enough again.
+    StreamPaused {
+        /// Which copy.
+        sender: SenderId,
+        /// Paused, not resumed.
+        is_paused: bool,
+    },
+    /// What a subscriber's path is thought to carry changed by a tenth or more; at most once a second for each.
+    BandwidthChanged {
+        /// Whose path.
+        transport: TransportId,
+        /// All media together.
+        bitrate: Bitrate,
     },
     /// The publisher said that a track has ended (RTCP BYE).
     ReceiverEnded {

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
 
 pub mod allocate;
+mod bandwidth;
 pub mod bwe;
 pub mod command;
 pub mod crossing;
@@ -19,6 +20,7 @@ pub mod histogram;
 pub mod ice;
 pub mod id;
 pub mod jitter;
+pub mod pacer;
 pub mod packet;
 pub mod parameters;
 pub mod payload;

@@ -2,6 +2,7 @@
 
 use crate::payload::Codec;
 use crate::rtp::ExtensionMap;
+use crate::rtp::extension::PlayoutDelay;
 use crate::units::{Mid, Pt, Rid, Ssrc};
 
 /// Audio or video.
@@ -35,6 +36,8 @@ pub struct CodecParameters {
     pub fir: bool,
     /// Transport-wide feedback was negotiated (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub transport_cc: bool,
+    /// The receiver's estimate of bandwidth was negotiated (draft-alvestrand-rmcat-remb-03).
+    pub remb: bool,
 }
 
 /// One encoding of a track: known by its rid, by its SSRC, or both (RFC 8853).
@@ -80,4 +83,6 @@ pub struct SenderParameters {
     pub extensions: ExtensionMap,
     /// The canonical name in reports (RFC 3550 §6.5.1): the same for all tracks of one publisher, so that they play in sync.
     pub cname: String,
+    /// How long the subscriber shall hold pictures back; none leaves it to what the publisher says.
+    pub playout_delay: Option<PlayoutDelay>,
 }

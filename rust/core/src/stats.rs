@@ -86,6 +86,57 @@ pub struct TransportStats {
     pub drops: DropCounts,
     /// The SRTP profile, once connected: its name in RFC 5764 or RFC 7714.
     pub srtp_profile: Option<&'static str>,
+    /// What its path carries; none for peers that give no feedback on it, or get no video.
+    pub bandwidth: Option<BandwidthStats>,
+}
+
+/// What a subscriber's path is thought to carry, and what it is used for.
+#[derive(Clone, Copy, Debug)]
+pub struct BandwidthStats {
+    /// All media together.
+    pub estimate: Bitrate,
+    /// What the estimate goes by, as a metric label.
+    pub cause: &'static str,
+    /// What video may cost, repairs taken off; none where the peer gives no feedback although it promised.
+    pub video_budget: Option<Bitrate>,
+    /// What the layers that are granted cost.
+    pub granted: Bitrate,
+    /// Packets that wait for the pacer.
+    pub queued: u32,
+}
+
+/// Why a subscriber does not get more of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// It gets all that there is.
+    None,
+    /// It wants no more.
+    Wish,
+    /// The owner paused the copy.
+    Paused,
+    /// Its path carries no more.
+    Bandwidth,
+    /// The publisher sends no more, or nothing.
+    Publisher,
+    /// The keyframe that begins it has not come.
+    Keyframe,
+    /// There is no track.
+    Source,
+}
+
+impl Limit {
+    /// As a metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Wish => "wish",
+            Self::Paused => "paused",
+            Self::Bandwidth => "bandwidth",
+            Self::Publisher => "publisher",
+            Self::Keyframe => "keyframe",
+            Self::Source => "source",
+        }
+    }
 }
 
 /// One track as it arrives.
@@ -127,8 +178,18 @@ pub struct SenderStats {
     pub sender: SenderId,
     /// Packets and payload bytes, retransmissions not counted.
     pub sent: Traffic,
+    /// Packets that the subscriber asked for again, repeats included.
+    pub nacks: u64,
     /// Packets sent again.
     pub retransmitted: u64,
+    /// The most that the subscriber wants, as far as the publisher sends it.
+    pub wished: Option<Layer>,
+    /// The most that its path has room for; none while paused, or where there is nothing to share.
+    pub granted: Option<Layer>,
+    /// Why it does not get more.
+    pub limit: Limit,
+    /// How long the last keyframe that it needed was waited for, in milliseconds.
+    pub keyframe_wait_ms: Option<u32>,
     /// Packets of the track that this copy did not want or could not take.
     pub dropped: u64,
     /// What is forwarded now.

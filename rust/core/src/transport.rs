@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use is::Candidate;
 
+use crate::bandwidth::Bandwidth;
 use crate::command::{Remote, Security};
 use crate::data::Seat;
 use crate::drop::{Drop, DropCounts};
@@ -119,7 +120,12 @@ pub(crate) struct Transport {
     pub(crate) media_ssrc: Ssrc,
     pub(crate) report_timer: ReportTimer,
     pub(crate) round_trip: RoundTrip,
+    /// What leaves at once.
     pub(crate) queue: VecDeque<Queued>,
+    /// What its path carries, where it says so.
+    pub(crate) bandwidth: Option<Box<Bandwidth>>,
+    /// Video may be paused for want of room.
+    pub(crate) may_pause: bool,
     pub(crate) control: Control,
     /// Already in the router's list of peers with something to send.
     pub(crate) is_dirty: bool,
@@ -171,6 +177,8 @@ impl Transport {
             report_timer: ReportTimer::new(feedback_ssrc, crate::receive::report::VIDEO_INTERVAL),
             round_trip: RoundTrip::default(),
             queue: VecDeque::new(),
+            bandwidth: None,
+            may_pause: true,
             control: Control::default(),
             is_dirty: false,
             armed_at: Time::NEVER,
@@ -257,13 +265,21 @@ impl Transport {
         Ok(())
     }
 
-    /// Queues one packet of a copy.
-    pub(crate) fn enqueue(&mut self, queued: Queued) -> Result<(), Drop> {
+    /// Queues one packet of a copy; what is numbered waits for its turn, the rest leaves at once.
+    pub(crate) fn enqueue(&mut self, queued: Queued, is_numbered: bool) -> Result<(), Drop> {
+        if let Some(bandwidth) = self.bandwidth.as_mut().filter(|_| is_numbered) {
+            return bandwidth.enqueue(queued);
+        }
         if self.queue.len() >= MAX_QUEUED {
             return Err(Drop::QueueFull);
         }
         self.queue.push_back(queued);
         Ok(())
+    }
+
+    /// Whether a packet of a copy waits, to leave now or later.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queue.is_empty() || self.bandwidth.as_ref().is_some_and(|bandwidth| bandwidth.front().is_some())
     }
 
     /// The sender whose copy has this SSRC, its retransmissions' one included.

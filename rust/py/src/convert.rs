@@ -1,11 +1,14 @@
 //! From the dataclasses of `rtpcore.parameters` to the parameters of the core. Nothing is guessed: what does not fit raises.
 
+use std::time::Duration;
+
 use is::{Candidate, IceCreds};
 use pyo3::prelude::*;
 use rtpcore_core::command::Remote;
 use rtpcore_core::dtls::{DtlsRole, Fingerprint};
 use rtpcore_core::parameters::{CodecParameters, EncodingParameters, Kind, ReceiverParameters, SenderParameters};
 use rtpcore_core::payload::Codec;
+use rtpcore_core::rtp::extension::PlayoutDelay;
 use rtpcore_core::rtp::{ExtensionKind, ExtensionMap};
 use rtpcore_core::{Mid, Pt, Rid, Ssrc};
 
@@ -46,6 +49,7 @@ pub(crate) fn sender(track: &Bound<'_, PyAny>) -> Result<SenderParameters, Error
         rtx_ssrc: field::<Option<u32>>(track, "rtx_ssrc")?.map(Ssrc),
         extensions: extensions_of(track)?,
         cname: field(track, "cname")?,
+        playout_delay: playout_delay_of(track)?,
     })
 }
 
@@ -96,6 +100,16 @@ fn mid_of(track: &Bound<'_, PyAny>) -> Result<Option<Mid>, Error> {
         .ok_or_else(|| Error::Parameters(format!("mid has 1 to 16 visible ASCII characters, not {mid:?}")))
 }
 
+fn playout_delay_of(track: &Bound<'_, PyAny>) -> Result<Option<PlayoutDelay>, Error> {
+    let Some((min_ms, max_ms)) = field::<Option<(u64, u64)>>(track, "playout_delay_ms")? else { return Ok(None) };
+    if min_ms > max_ms || max_ms > 40_950 {
+        return Err(Error::Parameters(format!(
+            "playout_delay_ms is a least and a most of 0 to 40950 ms, not {min_ms} and {max_ms}"
+        )));
+    }
+    Ok(Some(PlayoutDelay { min: Duration::from_millis(min_ms), max: Duration::from_millis(max_ms) }))
+}
+
 fn encoding_of(encoding: &Bound<'_, PyAny>) -> Result<EncodingParameters, Error> {
     let rid = match field::<Option<String>>(encoding, "rid")? {
         None => None,
@@ -128,6 +142,7 @@ fn codecs_of(track: &Bound<'_, PyAny>) -> Result<Vec<CodecParameters>, Error> {
             pli: has("nack pli"),
             fir: has("ccm fir"),
             transport_cc: has("transport-cc"),
+            remb: has("goog-remb"),
         });
     }
     if codecs.is_empty() {

@@ -45,7 +45,7 @@ pub(crate) struct Running {
 impl Forwarder {
     /// Remembers how to start; binds nothing.
     #[new]
-    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, advertise_local, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms, speaker_interval_ms, speaker_softest, speaker_least_percent))]
+    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, advertise_local, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms, estimates_bandwidth, speaker_interval_ms, speaker_softest, speaker_least_percent))]
     #[allow(clippy::too_many_arguments)] // keyword-only, filled in by rtpcore.config alone
     fn new(
         workers: u8,
@@ -60,6 +60,7 @@ impl Forwarder {
         seed: u64,
         max_transports: usize,
         keyframe_interval_ms: u32,
+        estimates_bandwidth: bool,
         speaker_interval_ms: u64,
         speaker_softest: u8,
         speaker_least_percent: u8,
@@ -77,7 +78,7 @@ impl Forwarder {
             softest: speaker_softest,
             least_percent: speaker_least_percent,
         };
-        let limits = Limits { max_transports, history_packets, keyframe_interval_ms, speaking };
+        let limits = Limits { max_transports, history_packets, keyframe_interval_ms, estimates_bandwidth, speaking };
         Ok(Self {
             config: Config { workers, listen, limits, seed, snapshot_interval_ms },
             role: if ice_lite { Role::Lite } else { Role::Controlled },
@@ -269,10 +270,16 @@ impl Forwarder {
         self.command(sender.worker(), Command::Follow { sender, source })
     }
 
-    /// At most this layer.
-    fn prefer(&self, sender: u64, spatial: u8, temporal: u8) -> Result<(), Error> {
+    /// At most this layer, and how it ranks where bandwidth is short.
+    fn prefer(&self, sender: u64, spatial: u8, temporal: u8, priority: u8) -> Result<(), Error> {
         let sender = SenderId::from_u64(sender);
-        self.command(sender.worker(), Command::Prefer { sender, most: Layer { spatial, temporal } })
+        self.command(sender.worker(), Command::Prefer { sender, most: Layer { spatial, temporal }, priority })
+    }
+
+    /// Whether video may be paused where bandwidth is short.
+    fn allow_pause(&self, transport: u64, is_allowed: bool) -> Result<(), Error> {
+        let transport = TransportId::from_u64(transport);
+        self.command(transport.worker(), Command::AllowPause { transport, is_allowed })
     }
 
     /// Sends nothing, or sends again.
@@ -392,6 +399,10 @@ fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         Event::LayerChanged { sender, layer } => {
             let layer = layer.map(|layer| (layer.spatial, layer.temporal));
             ("layer", sender.as_u64(), layer).into_pyobject(py)
+        }
+        Event::StreamPaused { sender, is_paused } => ("stream_paused", sender.as_u64(), is_paused).into_pyobject(py),
+        Event::BandwidthChanged { transport, bitrate } => {
+            ("bandwidth", transport.as_u64(), bitrate.as_bps()).into_pyobject(py)
         }
         Event::ReceiverEnded { receiver } => ("receiver_ended", receiver.as_u64()).into_pyobject(py),
     }

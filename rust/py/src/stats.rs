@@ -6,7 +6,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use rtpcore_core::DropCounts;
 use rtpcore_core::histogram::Histogram;
-use rtpcore_core::stats::{EncodingStats, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
+use rtpcore_core::send::Layer;
+use rtpcore_core::stats::{
+    BandwidthStats, EncodingStats, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats,
+};
 
 use crate::forwarder::state_name;
 
@@ -70,6 +73,17 @@ fn transport_dict<'py>(py: Python<'py>, stats: &TransportStats) -> PyResult<Boun
     set_traffic(&dict, "sent", stats.sent)?;
     dict.set_item("drops", drops_dict(py, &stats.drops)?)?;
     dict.set_item("srtp_profile", stats.srtp_profile)?;
+    dict.set_item("bandwidth", stats.bandwidth.as_ref().map(|stats| bandwidth_dict(py, stats)).transpose()?)?;
+    Ok(dict)
+}
+
+fn bandwidth_dict<'py>(py: Python<'py>, stats: &BandwidthStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("estimate_bps", stats.estimate.as_bps())?;
+    dict.set_item("cause", stats.cause)?;
+    dict.set_item("video_budget_bps", stats.video_budget.map(|budget| budget.as_bps()))?;
+    dict.set_item("granted_bps", stats.granted.as_bps())?;
+    dict.set_item("packets_queued", stats.queued)?;
     Ok(dict)
 }
 
@@ -110,9 +124,15 @@ fn encoding_dict<'py>(py: Python<'py>, stats: &EncodingStats) -> PyResult<Bound<
 fn sender_dict<'py>(py: Python<'py>, stats: &SenderStats) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     set_traffic(&dict, "sent", stats.sent)?;
+    let pair = |layer: Option<Layer>| layer.map(|layer| (layer.spatial, layer.temporal));
+    dict.set_item("nacks", stats.nacks)?;
     dict.set_item("retransmitted", stats.retransmitted)?;
+    dict.set_item("wished", pair(stats.wished))?;
+    dict.set_item("granted", pair(stats.granted))?;
+    dict.set_item("limit", stats.limit.label())?;
+    dict.set_item("keyframe_wait_ms", stats.keyframe_wait_ms)?;
     dict.set_item("dropped", stats.dropped)?;
-    dict.set_item("layer", stats.layer.map(|layer| (layer.spatial, layer.temporal)))?;
+    dict.set_item("layer", pair(stats.layer))?;
     dict.set_item("fraction_lost", f64::from(stats.fraction_lost) / 256.0)?;
     dict.set_item("round_trip_ms", stats.round_trip_ms)?;
     Ok(dict)

@@ -104,6 +104,15 @@ fn what_may_not_be_paused_is_not() {
 }
 
 #[test]
+fn what_was_lowered_just_now_is_held_there() {
+    let mut one = [Wish { current: Some(2), is_held: true, ..wish(&SIMULCAST, ALL) }];
+    assert_eq!(granted(9_000_000, &one), [Some(layer(0, 2))]);
+    one[0].current = None;
+    assert_eq!(granted(9_000_000, &one), [None]);
+    assert_eq!(wanted(&one), 1_700_000 + 1_700_000 * HEADROOM / 256, "what it would take is known all the same");
+}
+
+#[test]
 fn the_next_step_says_what_a_probe_must_show() {
     let one = [wish(&SIMULCAST, ALL)];
     let mut grants = [None];
@@ -136,7 +145,7 @@ fn wishes() -> impl Strategy<Value = Vec<Wish>> {
         let ladder = Ladder::new(&costs, layer(spatial, temporal));
         let len = ladder.rungs().len();
         let current = (len > 0 && !is_paused).then(|| current.index(len));
-        Wish { ladder, current, priority, is_unpausable: false }
+        Wish { ladder, current, priority, ..Wish::default() }
     });
     prop::collection::vec(one, 0..12)
 }

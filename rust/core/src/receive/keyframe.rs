@@ -118,6 +118,7 @@ mod tests {
             pli,
             fir,
             transport_cc: true,
+            remb: false,
         };
         KeyframeRequests::new(&codec, DEFAULT_INTERVAL)
     }

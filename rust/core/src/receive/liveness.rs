@@ -37,6 +37,11 @@ impl Liveness {
         self.live != before
     }
 
+    /// The encodings that are being sent, a bit each.
+    pub fn live(&self) -> u8 {
+        self.live
+    }
+
     /// The largest encoding that is being sent and not above `most`; the smallest one sent where all are above; `most` where
     /// nothing is known.
     pub fn best_within(&self, most: u8) -> u8 {

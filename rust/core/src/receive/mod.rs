@@ -7,6 +7,7 @@
 pub mod arrival;
 pub mod binding;
 pub mod keyframe;
+pub mod layers;
 pub mod liveness;
 pub mod nack;
 pub mod rate;
@@ -20,6 +21,7 @@ use core::time::Duration;
 pub use self::arrival::{Arrival, Arrivals, Feedback};
 pub use self::binding::{BindError, Bindings, Flow, Identifiers, Route};
 pub use self::keyframe::{KeyframeRequest, KeyframeRequests};
+pub use self::layers::LayerRates;
 pub use self::liveness::Liveness;
 pub use self::nack::NackList;
 pub use self::report::{ReportTimer, RoundTrip};

@@ -22,6 +22,7 @@ fn codec(codec: Codec, pt: u8, rtx: Option<u8>, clock_rate: u32) -> CodecParamet
         pli: is_video,
         fir: false,
         transport_cc: true,
+        remb: false,
     }
 }
 

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use super::delay::Wait;
-use super::{Copy, Feed, Intake, Owner, Router, narrow, source_of};
+use super::redundancy::Redundancy;
+use super::{Copy, Feed, Intake, Owner, Router, Share, narrow, source_of};
+use crate::bandwidth::{Bandwidth, Feedback};
 use crate::command::{Command, Remote, Security};
 use crate::crossing::Crossing;
 use crate::event::{Event, Reason, TransportState};
@@ -61,7 +63,12 @@ impl Router {
                 }
             }
             Command::Follow { sender, source } => self.follow(now, sender, source),
-            Command::Prefer { sender, most } => self.with_copy(now, sender, |copy| copy.most = most),
+            Command::Prefer { sender, most, priority } => {
+                self.with_copy(now, sender, |copy| (copy.most, copy.priority) = (most, priority));
+            }
+            Command::AllowPause { transport, is_allowed } => {
+                self.with_transport(now, transport, |transport| transport.may_pause = is_allowed);
+            }
             Command::Pause { sender, is_paused } => self.with_copy(now, sender, |copy| copy.is_paused = is_paused),
             Command::RequestKeyframe { receiver, encoding } => {
                 if let Some(&feed) = self.feed_by_id.get(&receiver) {
@@ -203,6 +210,7 @@ impl Router {
         });
         let feed = self.feeds.insert(Feed {
             id,
+            layers: super::layer_rates(&parameters),
             parameters: Some(parameters),
             intake: Some(intake),
             senders: Vec::new(),
@@ -252,7 +260,12 @@ impl Router {
         parameters: SenderParameters,
     ) {
         let Some(&transport) = self.by_id.get(&transport_id) else { return };
-        let (ssrc, rtx_ssrc) = (parameters.ssrc, parameters.rtx_ssrc);
+        let (ssrc, rtx_ssrc, feedback) = (
+            parameters.ssrc,
+            parameters.rtx_ssrc,
+            feedback_of(&parameters).filter(|_| self.limits.estimates_bandwidth),
+        );
+        let redundancy = Redundancy::of(&parameters);
         let copy = self.copies.insert(Copy {
             id,
             transport,
@@ -260,14 +273,25 @@ impl Router {
             sender: None,
             source,
             most: Layer { spatial: u8::MAX, temporal: u8::MAX },
+            priority: 0,
             is_paused: false,
+            share: Share::default(),
+            is_numbered: feedback.is_some(),
             red: None,
+            redundancy,
             dropped: 0,
+            nacks: 0,
             wait: Wait::default(),
         });
         self.copy_by_id.insert(id, copy);
         if let Some(transport) = self.transports.get_mut(transport) {
             transport.senders.push(narrow(copy));
+            if let Some(feedback) = feedback {
+                let bandwidth = transport.bandwidth.get_or_insert_with(|| Box::new(Bandwidth::new(now, feedback)));
+                if feedback == Feedback::TransportCc {
+                    bandwidth.feedback = feedback;
+                }
+            }
             transport.add_sender_ssrc(ssrc, narrow(copy));
             if let Some(rtx_ssrc) = rtx_ssrc {
                 transport.add_sender_ssrc(rtx_ssrc, narrow(copy));
@@ -320,6 +344,8 @@ impl Router {
             (None, None) => return,
         }
         apply_wishes(copy, feed);
+        let transport = copy.transport;
+        self.allocate_soon(now, transport);
         self.request_wanted(now, copy_index);
         self.drop_old_sources(copy_index);
     }
@@ -362,12 +388,14 @@ impl Router {
         let Some(&index) = self.copy_by_id.get(&id) else { return };
         if let Some(copy) = self.copies.get_mut(index) {
             change(copy);
+            let transport = copy.transport;
             match self.feed_by_id.get(&copy.source).and_then(|&feed| self.feeds.get(feed)) {
                 Some(feed) => apply_wishes(copy, feed),
                 // The track it is to follow is gone, but the one before may still be forwarded.
                 None if copy.is_paused => copy.sender.iter_mut().for_each(Sender::pause),
                 None => {}
             }
+            self.allocate_soon(now, transport);
         }
         self.announce_layer(index);
         self.request_wanted(now, index);
@@ -393,6 +421,9 @@ impl Router {
             transport.senders.retain(|&sender| sender != number);
             transport.sender_ssrcs.retain(|&(_, sender)| sender != number);
             transport.queue.retain(|queued| queued.sender != number);
+            if let Some(bandwidth) = &mut transport.bandwidth {
+                bandwidth.forget(number);
+            }
         }
         let mut left = Vec::new();
         for (index, feed) in &mut self.feeds {
@@ -407,25 +438,56 @@ impl Router {
     }
 }
 
-/// Tells a copy's sender what the subscriber wants, as far as the publisher sends it.
-fn apply_wishes(copy: &mut Copy, feed: &Feed) {
-    let is_blind = is_blind_to_layers(copy, feed);
+/// Tells a copy's sender what the subscriber wants, as far as the publisher sends it and the path has room.
+pub(super) fn apply_wishes(copy: &mut Copy, feed: &Feed) {
+    let most = most_of(copy, feed);
+    let (is_video, share) = (copy.parameters.kind == Kind::Video, copy.share);
     let Some(sender) = &mut copy.sender else { return };
-    if copy.is_paused {
+    if copy.is_paused || share.is_starved {
         sender.pause();
         return copy.wait.reconsider(sender);
     }
+    // Before the first reckoning nothing is asked for: it may be another layer.
+    if copy.is_numbered && is_video && !share.is_reckoned {
+        return;
+    }
+    let granted = share.granted.unwrap_or(most);
+    sender.set_target(Layer {
+        spatial: most.spatial.min(granted.spatial),
+        temporal: most.temporal.min(granted.temporal),
+    });
+    sender.resume();
+    copy.wait.reconsider(sender);
+}
+
+/// The most that a subscriber wants and could get.
+pub(super) fn most_of(copy: &Copy, feed: &Feed) -> Layer {
     let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
     let spatial = if is_simulcast {
         feed.liveness.best_within(copy.most.spatial)
-    } else if is_blind {
+    } else if is_blind_to_layers(copy, feed) {
         0
     } else {
         copy.most.spatial
     };
-    sender.set_target(Layer { spatial, temporal: copy.most.temporal });
-    sender.resume();
-    copy.wait.reconsider(sender);
+    Layer { spatial, temporal: copy.most.temporal }
+}
+
+/// What tells how much the path of this copy carries, if anything: of video alone, and only where what is sent again has
+/// numbers of its own, since without RTX it must be the same to the last bit.
+fn feedback_of(parameters: &SenderParameters) -> Option<Feedback> {
+    let has_rtx = parameters.codecs.iter().all(|codec| codec.rtx.is_some() || !codec.nack);
+    let has = |kind| parameters.extensions.id(kind).is_some();
+    let codecs = || parameters.codecs.iter();
+    if parameters.kind != Kind::Video || !has_rtx {
+        None
+    } else if has(ExtensionKind::TransportCc) && codecs().any(|codec| codec.transport_cc) {
+        Some(Feedback::TransportCc)
+    } else if has(ExtensionKind::AbsSendTime) && codecs().any(|codec| codec.remb) {
+        Some(Feedback::Remb)
+    } else {
+        None
+    }
 }
 
 /// Whether the subscriber could not tell spatial layers apart: AV1 names them in the dependency descriptor alone, and libwebrtc

@@ -41,6 +41,7 @@ impl Router {
             Crossing::Shape { receiver, parameters } => {
                 let Some(&index) = self.feed_by_id.get(&receiver) else { return };
                 let Some(feed) = self.feeds.get_mut(index) else { return };
+                feed.layers = super::layer_rates(&parameters);
                 feed.parameters = Some(*parameters);
                 for copy in feed.senders.clone() {
                     self.attach_source(now, copy as usize, index);
@@ -121,6 +122,7 @@ impl Router {
             clocks: Default::default(),
             newest: Default::default(),
             liveness: Liveness::default(),
+            layers: None,
             asked_at: Default::default(),
         });
         self.feed_by_id.insert(id, feed);

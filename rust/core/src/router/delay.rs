@@ -53,27 +53,36 @@ impl Departures {
 
 /// A copy's wait for the keyframe that begins what its subscriber wants.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Wait(Option<Time>);
+pub(super) struct Wait {
+    since: Option<Time>,
+    last_ms: Option<u32>,
+}
 
 impl Wait {
     /// A keyframe is wanted, perhaps since long ago.
     pub(super) fn begin(&mut self, now: Time) {
-        self.0.get_or_insert(now);
+        self.since.get_or_insert(now);
     }
 
     /// The wishes have changed; the new ones may need no keyframe.
     pub(super) fn reconsider(&mut self, sender: &Sender) {
         if sender.wants_keyframe().is_none() {
-            self.0 = None;
+            self.since = None;
         }
+    }
+
+    /// How long the last one took, in milliseconds.
+    pub(super) fn last_ms(&self) -> Option<u32> {
+        self.last_ms
     }
 
     /// Packets were forwarded: if the keyframe was among them, the wait is over.
     pub(super) fn end(&mut self, now: Time, sender: &Sender, waits: &mut Histogram) {
-        if let Some(since) = self.0
+        if let Some(since) = self.since
             && sender.wants_keyframe().is_none()
         {
-            self.0 = None;
+            self.since = None;
+            self.last_ms = u32::try_from(now.since(since).as_millis()).ok();
             waits.count(nanos(since, now), 1);
         }
     }

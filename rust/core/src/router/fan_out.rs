@@ -34,6 +34,10 @@ impl Router {
         if let Some(newest) = feed.newest.get_mut(usize::from(packet.encoding)) {
             *newest = packet.seq.max(*newest);
         }
+        if let Some(layers) = &mut feed.layers {
+            let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
+            layers.handle_packet(now, packet, is_simulcast);
+        }
         if feed.senders.is_empty() && feed.workers == 0 {
             self.drops.count(Drop::NoFollower);
         }
@@ -41,6 +45,7 @@ impl Router {
         if feed.liveness.handle_packet(now, packet.encoding, packet.descriptor.frame_start) {
             self.fan_out_waiting(now);
             self.retarget(feed_index);
+            self.allocate_followers(now, feed_index);
         }
         self.waiting.push(Waiting { feed: narrow(feed_index), packet: reference, came_at, copies: 0 });
         if self.waiting.len() >= MAX_WAITING {
@@ -86,9 +91,12 @@ impl Router {
             for waiting in &mut *packets {
                 let reference = waiting.packet;
                 let Some((packet, ..)) = store.find(reference) else { continue };
-                let taken = sender
-                    .forward(now, source, packet, reference)
-                    .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }));
+                let forwarded_as = sender.forward(now, source, packet, reference);
+                if let Ok(seq) = forwarded_as {
+                    copy.redundancy.settle(sender, copy.red, store, seq);
+                }
+                let taken = forwarded_as
+                    .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }, copy.is_numbered));
                 match taken {
                     Ok(()) => {
                         *forwarded += 1;
@@ -107,7 +115,7 @@ impl Router {
                     events.push_back(Event::LayerChanged { sender: copy.id, layer: sender.layer() });
                 }
             }
-            if !transport.queue.is_empty() && !transport.is_dirty {
+            if transport.has_queued() && !transport.is_dirty {
                 transport.is_dirty = true;
                 dirty.push_back(narrow(copy.transport));
             }

@@ -1,9 +1,11 @@
 //! RTCP from a peer: what publishers say of their clocks, what subscribers say of their copies.
 
 use super::Router;
+use crate::bandwidth::Feedback;
 use crate::crossing::Crossing;
 use crate::drop::Drop;
 use crate::event::Event;
+use crate::parameters::Kind;
 use crate::receive::ClockMap;
 use crate::rtcp::{Compound, ReportBlock, RtcpPacket};
 use crate::send;
@@ -14,6 +16,9 @@ use crate::units::Ssrc;
 
 /// How many packets one RTCP datagram may have sent again: a subscriber that lost more needs a keyframe.
 const MAX_RETRANSMISSIONS: usize = 256;
+
+/// Packets that a receiver report of video speaks of, by and large: what a second of a small picture has.
+const REPORTED_PACKETS: u64 = 30;
 
 impl Router {
     /// SRTCP: opened in a copy, then packet by packet.
@@ -60,10 +65,17 @@ impl Router {
                     fir.requests().for_each(|request| self.handle_keyframe_request(now, index, request.ssrc));
                 }
                 RtcpPacket::Bye(bye) => bye.sources().for_each(|ssrc| self.handle_bye(index, ssrc)),
-                // Read and checked, but nothing here acts on it: there is no bandwidth estimation for subscribers yet.
-                RtcpPacket::TransportCc(_)
-                | RtcpPacket::Remb(_)
-                | RtcpPacket::Tmmbr(_)
+                RtcpPacket::TransportCc(feedback) => {
+                    if let Err(reason) = self.handle_transport_cc(now, index, &feedback) {
+                        self.count_drop(Some(index), reason);
+                    }
+                }
+                RtcpPacket::Remb(remb) => {
+                    if let Err(reason) = self.handle_remb(now, index, remb.bitrate) {
+                        self.count_drop(Some(index), reason);
+                    }
+                }
+                RtcpPacket::Tmmbr(_)
                 | RtcpPacket::Sdes(_)
                 | RtcpPacket::App(_)
                 | RtcpPacket::Xr(_)
@@ -113,6 +125,20 @@ impl Router {
             && block.ssrc == sender.ssrc()
         {
             sender.handle_report_block(now, block);
+            let Some(transport) = self.transports.get_mut(index) else { return };
+            if copy.parameters.kind == Kind::Audio {
+                return super::bandwidth::judge_redundancy(now, transport.bandwidth.as_deref(), copy);
+            }
+            let rtt = sender.stats().rtt;
+            if let Some(bandwidth) = transport.bandwidth.as_mut().filter(|_| copy.is_numbered) {
+                if let Some(rtt) = rtt {
+                    bandwidth.estimator.handle_round_trip(rtt);
+                }
+                if bandwidth.feedback == Feedback::Remb {
+                    // How many packets the report covers is not in it; the share alone is what counts here.
+                    bandwidth.estimator.handle_loss(now, block.fraction_lost, REPORTED_PACKETS);
+                }
+            }
         }
     }
 
@@ -121,13 +147,14 @@ impl Router {
         let transport = self.transports.get_mut(index).ok_or(Drop::NotConnected)?;
         let copy_index = transport.sender_of(ssrc).ok_or(Drop::UnknownSsrc)?;
         let copy = self.copies.get_mut(copy_index as usize).ok_or(Drop::UnknownSsrc)?;
+        copy.nacks += 1;
         let sender = copy.sender.as_mut().ok_or(Drop::NotInHistory)?;
         let seq = sender.retransmit(now, number)?;
         let has_rtx = sender.entry(seq).is_some_and(|entry| {
             copy.parameters.codecs.iter().any(|c| c.payload_type == entry.payload_type && c.rtx.is_some())
         });
         let rtx = if has_rtx { sender.next_rtx() } else { None };
-        transport.enqueue(Queued { sender: copy_index, seq, rtx })?;
+        transport.enqueue(Queued { sender: copy_index, seq, rtx }, rtx.is_some() && copy.is_numbered)?;
         self.mark_dirty(index);
         Ok(())
     }

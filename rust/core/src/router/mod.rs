@@ -10,6 +10,7 @@
 //!                           └─ SRTP ─ receive.rs ─ fan_out.rs ─ queue ─ poll_transmit   transmit.rs
 //! ```
 
+mod bandwidth;
 mod command;
 mod crossing;
 mod data;
@@ -18,6 +19,7 @@ mod fan_out;
 mod feedback;
 mod hub;
 mod receive;
+mod redundancy;
 mod report;
 mod session;
 mod snapshot;
@@ -34,6 +36,7 @@ use is::Candidate;
 use is::stun::StunMessage;
 use slab::Slab;
 
+use crate::allocate::Wish;
 use crate::crossing::{Crossing, Parcel};
 use crate::data::Hub;
 use crate::drop::{Drop, DropCounts};
@@ -42,11 +45,11 @@ use crate::histogram::Histogram;
 use crate::ice::{self, Path};
 use crate::id::{HubId, MemberId, ReceiverId, SenderId, TransportId};
 use crate::packet::Packet;
-use crate::parameters::{ReceiverParameters, SenderParameters};
+use crate::parameters::{Kind, ReceiverParameters, SenderParameters};
 use crate::payload::Reader;
-use crate::receive::{ClockMap, Liveness, MAX_ENCODINGS, Receiver};
+use crate::receive::{ClockMap, LayerRates, Liveness, MAX_ENCODINGS, Receiver};
 use crate::sctp::SctpEvent;
-use crate::send::{Sender, SourceId};
+use crate::send::{Layer, Sender, SourceId};
 use crate::speaker::{self, Meter};
 use crate::srtp::Tagger;
 use crate::stats::Traffic;
@@ -56,6 +59,7 @@ use crate::transport::{Control, Transport};
 use crate::units::{Pt, SeqNo};
 use delay::{Departures, Wait};
 use fan_out::Waiting;
+use redundancy::Redundancy;
 
 /// Bounds of one router.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +70,8 @@ pub struct Limits {
     pub history_packets: usize,
     /// Keyframe requests closer than this count as one, in milliseconds.
     pub keyframe_interval_ms: u32,
+    /// Find out what subscribers' paths carry, and send no more.
+    pub estimates_bandwidth: bool,
     /// What counts as speaking.
     pub speaking: speaker::Settings,
 }
@@ -73,7 +79,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let speaking = speaker::Settings::default();
-        Self { max_transports: 10_000, history_packets: 16_384, keyframe_interval_ms: 500, speaking }
+        Self {
+            max_transports: 10_000,
+            history_packets: 16_384,
+            keyframe_interval_ms: 500,
+            estimates_bandwidth: true,
+            speaking,
+        }
     }
 }
 
@@ -122,6 +134,8 @@ struct Feed {
     /// By encoding, the newest number that came.
     newest: [SeqNo; MAX_ENCODINGS],
     liveness: Liveness,
+    /// What its layers cost; of video alone.
+    layers: Option<Box<LayerRates>>,
     /// For a foreign track: when a keyframe was last asked for.
     asked_at: [Option<Time>; MAX_ENCODINGS],
 }
@@ -147,12 +161,35 @@ struct Copy {
     /// None until a foreign track's worker told how it is cut.
     sender: Option<Sender>,
     source: ReceiverId,
-    most: crate::send::Layer,
+    most: Layer,
+    /// Among the copies of its subscriber; higher ones are served first.
+    priority: u8,
     is_paused: bool,
+    share: Share,
+    /// Its packets carry a transport-wide number, or when they left.
+    is_numbered: bool,
     /// The payload type under which the source's packets are RED.
     red: Option<Pt>,
+    /// How much of its audio is repeated.
+    redundancy: Redundancy,
     dropped: u64,
+    nacks: u64,
     wait: Wait,
+}
+
+/// What a copy of video gets of its subscriber's path.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    /// At most this; none where there is no room, or nothing to share.
+    granted: Option<Layer>,
+    /// Whether that was reckoned at all.
+    is_reckoned: bool,
+    /// Paused for want of room.
+    is_starved: bool,
+    /// Less than is wanted and sent.
+    is_cut: bool,
+    /// When it last got less than before.
+    lowered_at: Option<Time>,
 }
 
 /// One worker's table of peers.
@@ -183,6 +220,10 @@ pub struct Router {
     dirty: VecDeque<u32>,
     /// Packets that followers here have not been handed yet.
     waiting: Vec<Waiting>,
+    /// While shares are reckoned: wishes, whose they are, what they get.
+    wishes: Vec<Wish>,
+    wishers: Vec<u32>,
+    grants: Vec<Option<usize>>,
     /// Last words to peers that are gone.
     farewells: Control,
     timers: BinaryHeap<Reverse<(Time, u32)>>,
@@ -229,6 +270,9 @@ impl Router {
             tagger: Tagger::with_capacity(256),
             dirty: VecDeque::new(),
             waiting: Vec::with_capacity(fan_out::MAX_WAITING),
+            wishes: Vec::new(),
+            wishers: Vec::new(),
+            grants: Vec::new(),
             farewells: Control::default(),
             timers: BinaryHeap::new(),
             events: VecDeque::new(),
@@ -360,6 +404,11 @@ const MEAN_PACKET: usize = 1200;
 /// Indexes of slabs fit 32 bits: their sizes are bounded far below.
 fn narrow(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// Where the costs of a track's layers are measured: of video alone, the rest has none.
+fn layer_rates(parameters: &ReceiverParameters) -> Option<Box<LayerRates>> {
+    (parameters.kind == Kind::Video).then(Box::default)
 }
 
 /// What a sender calls a source: the feed's number, which is never used twice within 2^32.

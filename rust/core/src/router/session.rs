@@ -231,6 +231,7 @@ impl Router {
         for copy in copies {
             self.request_wanted(now, copy as usize);
         }
+        self.allocate_soon(now, index);
     }
 
     /// Says goodbye: RTCP BYE (RFC 3550 §6.6) for its copies, then `close_notify`.

@@ -1,7 +1,8 @@
 //! The counters of everybody, as a value: taken now and then, never on the way of a packet.
 
-use super::{MAX_ENCODINGS, Router};
-use crate::stats::{EncodingStats, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
+use super::{Copy, Feed, MAX_ENCODINGS, Router};
+use crate::parameters::Kind;
+use crate::stats::{EncodingStats, Limit, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats};
 use crate::time::Time;
 
 impl Router {
@@ -31,6 +32,7 @@ impl Router {
             sent: transport.sent,
             drops: transport.drops.clone(),
             srtp_profile: transport.profile,
+            bandwidth: transport.bandwidth.as_ref().map(|bandwidth| bandwidth.stats()),
         })
     }
 
@@ -72,14 +74,51 @@ impl Router {
     fn sender_stats(&self, index: usize) -> Option<SenderStats> {
         let copy = self.copies.get(index)?;
         let stats = copy.sender.as_ref().map(crate::send::Sender::stats);
+        let feed = self.feed_by_id.get(&copy.source).and_then(|&feed| self.feeds.get(feed));
         Some(SenderStats {
             sender: copy.id,
             sent: stats.map_or(Traffic::default(), |stats| Traffic { packets: stats.packets, bytes: stats.octets }),
+            nacks: copy.nacks,
+            wished: feed.map(|feed| super::command::most_of(copy, feed)),
+            granted: copy.share.granted,
+            limit: feed.map_or(Limit::Source, |feed| limit_of(copy, feed)),
+            keyframe_wait_ms: copy.wait.last_ms(),
             retransmitted: stats.map_or(0, |stats| stats.retransmissions),
             dropped: copy.dropped,
             layer: copy.sender.as_ref().and_then(crate::send::Sender::layer),
             fraction_lost: stats.map_or(0, |stats| stats.last_block.fraction_lost),
             round_trip_ms: stats.and_then(|stats| stats.rtt).and_then(|rtt| u32::try_from(rtt.as_millis()).ok()),
         })
+    }
+}
+
+/// Why a subscriber does not get more of a track: the first reason that holds.
+fn limit_of(copy: &Copy, feed: &Feed) -> Limit {
+    let (Some(sender), wished) = (&copy.sender, super::command::most_of(copy, feed)) else { return Limit::Source };
+    if copy.is_paused {
+        return Limit::Paused;
+    }
+    if copy.share.is_starved {
+        return Limit::Bandwidth;
+    }
+    if feed.liveness.live() == 0 {
+        return Limit::Publisher;
+    }
+    if sender.wants_keyframe().is_some() {
+        return Limit::Keyframe;
+    }
+    if copy.parameters.kind == Kind::Audio {
+        return Limit::None;
+    }
+    if copy.share.is_cut {
+        return Limit::Bandwidth;
+    }
+    let encodings = feed.parameters.as_ref().map_or(0, |parameters| parameters.encodings.len());
+    if encodings < 2 || usize::from(wished.spatial) + 1 >= encodings {
+        Limit::None
+    } else if copy.most.spatial <= wished.spatial {
+        Limit::Wish
+    } else {
+        Limit::Publisher
     }
 }

@@ -274,6 +274,7 @@ fn codec(payload_type: u8) -> CodecParameters {
         pli: true,
         fir: false,
         transport_cc: false,
+        remb: false,
     }
 }
 
@@ -297,5 +298,6 @@ fn sender_parameters() -> SenderParameters {
         rtx_ssrc: Some(Ssrc(COPY.0 + 1)),
         extensions: ExtensionMap::NONE,
         cname: "us".into(),
+        playout_delay: None,
     }
 }

@@ -56,7 +56,8 @@ impl Router {
         self.poll_session(now, index);
         self.poll_meters(now, index);
         self.write_reports(now, index);
-        let at = self.media_deadline(index);
+        self.poll_bandwidth(now, index);
+        let at = self.media_deadline(index).min(self.bandwidth_deadline(now, index));
         self.arm(index, at);
         self.mark_dirty(index);
     }

@@ -1,16 +1,23 @@
 //! The end of a batch: queued packets become datagrams in a slab, peer by peer, so that each peer's are one run.
 
+use core::ops::Range;
+
+use slab::Slab;
+
 use super::{Copy, Router};
+use crate::bandwidth::{Bandwidth, Class, Feedback, OUTSIDE};
 use crate::drop::Drop;
+use crate::packet::Packet;
 use crate::payload::{self, Codec, red};
 use crate::rtp::extension::ExtensionWriter;
 use crate::rtp::{ExtensionKind, header::FixedHeader};
 use crate::send::Entry;
 use crate::srtp::{Deferred, Outbound};
-use crate::store::PacketStore;
+use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
 use crate::transmit::SendSlab;
 use crate::transport::Queued;
+use crate::units::{SeqNo, Ssrc};
 
 /// The most bytes in front of the shared payload that are a subscriber's own: the original number of a retransmission
 /// (RFC 4588 §4) and what a patch touches.
@@ -43,7 +50,7 @@ impl Router {
         }
         while let Some(&number) = self.dirty.front() {
             let index = number as usize;
-            if !self.write_transport(index, slab) {
+            if !self.write_transport(now, index, slab) {
                 break;
             }
             self.dirty.pop_front();
@@ -65,8 +72,8 @@ impl Router {
     }
 
     /// Writes what waits for one peer; false where the slab is full before the end.
-    fn write_transport(&mut self, index: usize, slab: &mut SendSlab) -> bool {
-        let Self { transports, copies, store, tagger, drops, current, .. } = self;
+    fn write_transport(&mut self, now: Time, index: usize, slab: &mut SendSlab) -> bool {
+        let Self { transports, copies, store, tagger, drops, current, timers, .. } = self;
         let Some(transport) = transports.get_mut(index) else { return true };
         *current = Some(index);
         while let Some((path, message)) = transport.control.peek() {
@@ -95,10 +102,11 @@ impl Router {
                 return false;
             }
             let (start, out) = slab.reserve();
+            let mut stamp = Stamp { now, bandwidth: transport.bandwidth.as_deref_mut(), class: Class::Past };
             let written = copies
                 .get(queued.sender as usize)
                 .ok_or(Drop::NotInHistory)
-                .and_then(|copy| write_packet(copy, queued, store, outbound, out));
+                .and_then(|copy| write_packet(copy, queued, store, outbound, out, &mut stamp));
             match written {
                 Ok(sealed) => {
                     slab.commit(path, sealed.len);
@@ -109,9 +117,88 @@ impl Router {
             }
             transport.queue.pop_front();
         }
+        let Some(bandwidth) = transport.bandwidth.as_deref_mut() else {
+            *current = None;
+            return true;
+        };
+        // Video and what is sent again, as the pacer lets go of them; then what a probe lacks.
+        while bandwidth.pacer.is_open(now) {
+            let padding = bandwidth.padding.filter(|_| bandwidth.pacer.is_probing(now));
+            let Some(queued) = bandwidth.front().copied().or_else(|| padding_of(copies, padding?)) else { break };
+            if !slab.has_room() {
+                return false;
+            }
+            let (start, out) = slab.reserve();
+            let is_padding = bandwidth.front().is_none();
+            let class = match queued.rtx {
+                _ if is_padding => Class::Padding,
+                Some(_) => Class::Repair,
+                None => Class::Video,
+            };
+            let mut stamp = Stamp { now, bandwidth: Some(bandwidth), class };
+            let written = copies
+                .get(queued.sender as usize)
+                .ok_or(Drop::NotInHistory)
+                .and_then(|copy| write_packet(copy, &queued, store, outbound, out, &mut stamp));
+            match written {
+                Ok(sealed) => {
+                    slab.commit(path, sealed.len);
+                    transport.sent.count(sealed.len);
+                    tagger.push(start, sealed, super::narrow(index));
+                }
+                Err(reason) => {
+                    drops.count(reason);
+                    if is_padding {
+                        break;
+                    }
+                }
+            }
+            bandwidth.pop();
+        }
+        let at = bandwidth.pace_at(now);
+        super::arm(transports, timers, index, at);
         *current = None;
         true
     }
+}
+
+/// When a packet leaves, for those who are told: under which number, or at what time.
+struct Stamp<'a> {
+    now: Time,
+    bandwidth: Option<&'a mut Bandwidth>,
+    class: Class,
+}
+
+impl Stamp<'_> {
+    /// Writes the number (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2) of a packet of `size` bytes in all into its
+    /// place in `header`.
+    fn write(&mut self, place: Option<Range<usize>>, size: usize, header: &mut [u8]) {
+        let Some(bandwidth) = self.bandwidth.as_deref_mut() else { return };
+        let size = size + OUTSIDE;
+        if self.class == Class::Past {
+            return bandwidth.handle_past(self.now, size);
+        }
+        let number = bandwidth.handle_sent(self.now, size, self.class);
+        let Some(out) = place.and_then(|place| header.get_mut(place)) else { return };
+        match bandwidth.feedback {
+            Feedback::TransportCc => out.copy_from_slice(&number.to_be_bytes()),
+            Feedback::Remb => out.copy_from_slice(&abs_send_time(self.now)),
+        }
+    }
+}
+
+/// Seconds in 6.18 bits: when a packet left, for peers that estimate themselves.
+fn abs_send_time(now: Time) -> [u8; 3] {
+    let [.., a, b, c] = ((u128::from(now.as_nanos()) << 18) / 1_000_000_000).to_be_bytes();
+    [a, b, c]
+}
+
+/// A packet for a probe that has nothing else to send: one sent lately, or nothing but padding.
+fn padding_of(copies: &mut Slab<Copy>, sender: u32) -> Option<Queued> {
+    let copy = copies.get_mut(sender as usize)?.sender.as_mut()?;
+    let seq = copy.poll_padding().unwrap_or(SeqNo(0));
+    let rtx = copy.next_rtx()?;
+    Some(Queued { sender, seq, rtx: Some(rtx) })
 }
 
 /// One subscriber's packet: its own header and patched head, the shared payload behind it, sealed in the same stroke.
@@ -121,16 +208,40 @@ fn write_packet(
     store: &PacketStore,
     outbound: &Outbound,
     out: &mut [u8],
+    stamp: &mut Stamp<'_>,
 ) -> Result<Deferred, Drop> {
     let sender = copy.sender.as_ref().ok_or(Drop::NotInHistory)?;
+    if let (Some(rtx), SeqNo(0)) = (queued.rtx, queued.seq) {
+        return write_padding(copy, rtx, outbound, out, stamp);
+    }
     let entry = sender.entry(queued.seq).ok_or(Drop::NotInHistory)?;
     let (packet, bytes, _) = store.find(entry.packet).ok_or(Drop::NotInHistory)?;
 
     let mut payload = packet.payload(bytes);
+    if (1..Entry::AS_IT_CAME).contains(&entry.blocks) {
+        let mut repeated = [0; MAX_PACKET];
+        let len = copy.redundancy.write(sender, entry, copy.red, store, &mut repeated).ok_or(Drop::NotInHistory)?;
+        let payload = repeated.get(..len).ok_or(Drop::Oversized)?;
+        return write_payload(copy, queued, (entry, packet, bytes), payload, outbound, out, stamp);
+    }
     if packet_is_red(copy, packet.header.payload_type) && !is_red(copy, entry.payload_type) {
         let primary = red::parse(payload).ok_or(Drop::BadPayload)?.primary();
         payload = payload.get(primary.range).ok_or(Drop::BadPayload)?;
     }
+    write_payload(copy, queued, (entry, packet, bytes), payload, outbound, out, stamp)
+}
+
+/// The same, once it is known what is in it.
+fn write_payload(
+    copy: &Copy,
+    queued: &Queued,
+    (entry, packet, bytes): (&Entry, &Packet, &[u8]),
+    payload: &[u8],
+    outbound: &Outbound,
+    out: &mut [u8],
+    stamp: &mut Stamp<'_>,
+) -> Result<Deferred, Drop> {
+    let sender = copy.sender.as_ref().ok_or(Drop::NotInHistory)?;
     let detail = &packet.descriptor.detail;
     let (mut head, mut head_len) = ([0; MAX_HEAD], 0);
     let (ssrc, seq, payload_type) = match queued.rtx {
@@ -161,30 +272,94 @@ fn write_packet(
         ssrc,
         ..FixedHeader::default()
     };
-    let header_len = write_header(copy, entry, packet, bytes, fixed, out).ok_or(Drop::Oversized)?;
+    let (header_len, place) = write_header(copy, entry, packet, bytes, fixed, out).ok_or(Drop::Oversized)?;
     let head = head.get(..head_len).unwrap_or(&[]);
+    let size = header_len + head.len() + body.len() + outbound.rtp_overhead();
+    stamp.write(place, size, out);
     // Streams count from 2^16, so that what came before the first packet still has a number; SRTP counts from zero.
     outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, head, body, out).ok_or(Drop::Oversized)
 }
 
-/// The fixed header and the extensions that were negotiated for this copy.
+/// A packet of nothing but padding, under the number of a retransmission (RFC 4588 §4, RFC 3550 §5.1).
+fn write_padding(
+    copy: &Copy,
+    (ssrc, seq): (Ssrc, SeqNo),
+    outbound: &Outbound,
+    out: &mut [u8],
+    stamp: &mut Stamp<'_>,
+) -> Result<Deferred, Drop> {
+    let payload_type = copy.parameters.codecs.iter().find_map(|codec| codec.rtx).ok_or(Drop::UnknownPayloadType)?;
+    let fixed = FixedHeader {
+        payload_type,
+        sequence_number: seq.low(),
+        ssrc,
+        has_extension: true,
+        has_padding: true,
+        ..FixedHeader::default()
+    };
+    let (start, room) = out.split_at_mut_checked(FixedHeader::LEN).ok_or(Drop::Oversized)?;
+    fixed.write(start).ok_or(Drop::Oversized)?;
+    let mut writer = ExtensionWriter::new(room);
+    let ids = &copy.parameters.extensions;
+    if let (Some(id), Some(mid)) = (ids.id(ExtensionKind::Mid), &copy.parameters.mid) {
+        writer.push(id, mid.as_bytes()).ok_or(Drop::Oversized)?;
+    }
+    let place = push_stamp(&mut writer, copy).ok_or(Drop::Oversized)?;
+    let header_len = FixedHeader::LEN + writer.finish();
+    let size = header_len + PADDING.len() + outbound.rtp_overhead();
+    stamp.write(place, size, out);
+    outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, &[], &PADDING, out).ok_or(Drop::Oversized)
+}
+
+/// As much padding as one packet can have; the last byte counts them all.
+const PADDING: [u8; 255] = {
+    let mut padding = [0; 255];
+    padding[254] = 255;
+    padding
+};
+
+/// Makes room for what says when a packet leaves, and says where; none where the header is full.
+fn push_stamp(writer: &mut ExtensionWriter<'_>, copy: &Copy) -> Option<Option<Range<usize>>> {
+    if !copy.is_numbered {
+        return Some(None);
+    }
+    let ids = &copy.parameters.extensions;
+    let (id, len) = match (ids.id(ExtensionKind::TransportCc), ids.id(ExtensionKind::AbsSendTime)) {
+        (Some(id), _) => (id, 2),
+        (None, Some(id)) => (id, 3),
+        (None, None) => return Some(None),
+    };
+    let at = FixedHeader::LEN + writer.push(id, [0; 3].get(..len)?)?;
+    Some(Some(at..at + len))
+}
+
+/// The fixed header and the extensions that were negotiated for this copy, and the place for what says when it leaves.
 ///
-/// Nothing in it depends on when it is written: without RTX a packet sent again must be the same to the last bit.
+/// Nothing else in it depends on when it is written: without RTX a packet sent again must be the same to the last bit.
 fn write_header(
     copy: &Copy,
     entry: &Entry,
-    packet: &crate::packet::Packet,
+    packet: &Packet,
     bytes: &[u8],
     mut fixed: FixedHeader,
     out: &mut [u8],
-) -> Option<usize> {
+) -> Option<(usize, Option<Range<usize>>)> {
     let ids = &copy.parameters.extensions;
     let (start, room) = out.split_at_mut_checked(FixedHeader::LEN)?;
     let mut writer = ExtensionWriter::new(room);
     if let (Some(id), Some(mid)) = (ids.id(ExtensionKind::Mid), &copy.parameters.mid) {
         writer.push(id, mid.as_bytes())?;
     }
+    // Receivers keep to it until they hear otherwise: with every picture that one can begin with it is said often enough.
+    if let (Some(id), Some(delay)) = (ids.id(ExtensionKind::PlayoutDelay), copy.parameters.playout_delay)
+        && packet.descriptor.keyframe
+    {
+        writer.push(id, &delay.write())?;
+    }
     for kind in CARRIED {
+        if kind == ExtensionKind::PlayoutDelay && copy.parameters.playout_delay.is_some() {
+            continue;
+        }
         if let (Some(id), Some(value)) = (ids.id(kind), packet.extensions.find(kind, bytes)) {
             writer.push(id, value)?;
         }
@@ -197,10 +372,11 @@ fn write_header(
         let len = payload::dependency_descriptor::write(value, entry.frame_offset, None, &mut copy)?;
         writer.push(id, copy.get(..len)?)?;
     }
+    let place = push_stamp(&mut writer, copy)?;
     let len = writer.finish();
     fixed.has_extension = len > 0;
     fixed.write(start)?;
-    Some(FixedHeader::LEN + len)
+    Some((FixedHeader::LEN + len, place))
 }
 
 /// Whether the publisher's payload type carries RED: only then is a packet taken apart for subscribers without it.

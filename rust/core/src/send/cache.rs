@@ -34,9 +34,14 @@ pub struct Entry {
     pub marker: bool,
     /// How often it was sent again.
     pub retransmissions: u8,
+    /// How many earlier payloads of audio are repeated in it (RFC 2198), or [`Self::AS_IT_CAME`].
+    pub blocks: u8,
 }
 
 impl Entry {
+    /// The payload with what the publisher repeated in it.
+    pub const AS_IT_CAME: u8 = u8::MAX;
+
     /// A packet first sent at `now`.
     pub(super) fn new(now: Time, packet: u64, payload_type: Pt, rewritten: &Rewritten) -> Self {
         Self {
@@ -49,6 +54,7 @@ impl Entry {
             payload_type,
             marker: rewritten.marker,
             retransmissions: 0,
+            blocks: 0,
         }
     }
 }
@@ -104,12 +110,27 @@ impl Cache {
         self.get(self.newest.nearest(low))
     }
 
-    /// Allows one retransmission of the packet a NACK names.
+    /// Settles under which payload type and with how many earlier payloads a packet is sent, before it is.
+    pub fn settle(&mut self, seq: SeqNo, payload_type: Pt, blocks: u8) {
+        if let Some(entry) = self.slot_mut(seq).filter(|entry| entry.seq == seq) {
+            (entry.payload_type, entry.blocks) = (payload_type, blocks);
+        }
+    }
+
+    /// The highest number stored; zero before the first.
+    pub fn newest(&self) -> SeqNo {
+        self.newest
+    }
+
+    /// Allows one retransmission of the packet a NACK names, unless it lies before `first` ([`Drop::TooLate`]).
     ///
     /// [`Drop::NotInHistory`] if it was never sent, is no longer kept or was sent too often;
     /// [`Drop::RetransmittedRecently`] if the last copy can still be under way, that is for `rtt` after it was sent.
-    pub fn retransmit(&mut self, now: Time, low: u16, rtt: Duration) -> Result<SeqNo, Drop> {
+    pub fn retransmit(&mut self, now: Time, low: u16, rtt: Duration, first: SeqNo) -> Result<SeqNo, Drop> {
         let seq = self.find(low).ok_or(Drop::NotInHistory)?.seq;
+        if seq < first {
+            return Err(Drop::TooLate);
+        }
         let entry = self.slot_mut(seq).ok_or(Drop::NotInHistory)?;
         if entry.retransmissions >= MOST_RETRANSMISSIONS {
             return Err(Drop::NotInHistory);
@@ -196,10 +217,10 @@ mod tests {
     fn a_packet_is_sent_again_once_per_rtt() {
         let mut cache = Cache::new(16);
         cache.store(entry(0x1_0001)).unwrap();
-        assert_eq!(cache.retransmit(at(1), 1, RTT), Ok(SeqNo(0x1_0001)));
-        assert_eq!(cache.retransmit(at(50), 1, RTT), Err(Drop::RetransmittedRecently));
-        assert_eq!(cache.retransmit(at(51), 1, RTT), Ok(SeqNo(0x1_0001)));
-        assert_eq!(cache.retransmit(at(51), 2, RTT), Err(Drop::NotInHistory));
+        assert_eq!(cache.retransmit(at(1), 1, RTT, SeqNo(0)), Ok(SeqNo(0x1_0001)));
+        assert_eq!(cache.retransmit(at(50), 1, RTT, SeqNo(0)), Err(Drop::RetransmittedRecently));
+        assert_eq!(cache.retransmit(at(51), 1, RTT, SeqNo(0)), Ok(SeqNo(0x1_0001)));
+        assert_eq!(cache.retransmit(at(51), 2, RTT, SeqNo(0)), Err(Drop::NotInHistory));
     }
 
     #[test]
@@ -207,9 +228,9 @@ mod tests {
         let mut cache = Cache::new(16);
         cache.store(entry(0x1_0001)).unwrap();
         for n in 1..=10 {
-            assert!(cache.retransmit(at(n * 100), 1, RTT).is_ok());
+            assert!(cache.retransmit(at(n * 100), 1, RTT, SeqNo(0)).is_ok());
         }
-        assert_eq!(cache.retransmit(at(9999), 1, RTT), Err(Drop::NotInHistory));
+        assert_eq!(cache.retransmit(at(9999), 1, RTT, SeqNo(0)), Err(Drop::NotInHistory));
     }
 
     #[test]

@@ -34,6 +34,9 @@ use crate::time::Time;
 use crate::units::{Pt, SeqNo, Ssrc};
 use report::Report;
 
+/// How far back padding repeats what was sent: some frames.
+const PADDING_SPAN: u64 = 48;
+
 /// Which of a publisher's payload types a subscriber takes, and under which number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadTypes {
@@ -140,6 +143,12 @@ pub struct Sender {
     seen: Layer,
     wanted: Option<Layer>,
     is_paused: bool,
+    /// The next stream follows on nothing: what was lost before it is of no use any more.
+    begins_anew: bool,
+    /// Packets before this one are not sent again.
+    first: SeqNo,
+    /// The packet that padding repeated last.
+    padded: SeqNo,
     retransmissions: u64,
     switches: u64,
 }
@@ -161,6 +170,9 @@ impl Sender {
             seen: Layer::default(),
             wanted: None,
             is_paused: false,
+            begins_anew: false,
+            first: SeqNo(0),
+            padded: SeqNo(0),
             retransmissions: 0,
             switches: 0,
         }
@@ -194,6 +206,9 @@ impl Sender {
             }
         };
         let rewritten = self.rewriter.rewrite(packet, marker).ok_or(Drop::TooLate)?;
+        if core::mem::take(&mut self.begins_anew) {
+            self.first = rewritten.seq;
+        }
         let descriptor = &packet.descriptor;
         self.seen.spatial = self.seen.spatial.max(descriptor.spatial);
         self.seen.temporal = self.seen.temporal.max(descriptor.temporal);
@@ -207,9 +222,26 @@ impl Sender {
     /// With RTX it goes out under [`Self::next_rtx`]. Without, it goes out under the same number, and then must be the same
     /// bytes to the last bit, extensions included, or SRTP would seal two texts under one nonce.
     pub fn retransmit(&mut self, now: Time, low: u16) -> Result<SeqNo, Drop> {
-        let seq = self.cache.retransmit(now, low, self.report.rtt())?;
+        if self.selector.stream().is_none() {
+            return Err(Drop::Paused);
+        }
+        let seq = self.cache.retransmit(now, low, self.report.rtt(), self.first)?;
         self.retransmissions += 1;
         Ok(seq)
+    }
+
+    /// A packet that was sent lately, to be sent again as padding: the newest in turn, so that what is lost of them is
+    /// repaired before it is missed. None where nothing is being forwarded.
+    pub fn poll_padding(&mut self) -> Option<SeqNo> {
+        self.selector.stream()?;
+        let newest = self.cache.newest();
+        let oldest = SeqNo(newest.0.saturating_sub(PADDING_SPAN)).max(self.first);
+        let next = self.padded.plus(1);
+        let from = if (oldest..=newest).contains(&next) { next } else { oldest };
+        // Numbers of frames that were left out are not there.
+        let found = (from.0..=newest.0).map(SeqNo).find(|&seq| self.cache.get(seq).is_some())?;
+        self.padded = found;
+        Some(found)
     }
 
     /// The SSRC and number for one retransmission, used up by asking (RFC 4588 §4); none where RTX was not negotiated.
@@ -218,6 +250,11 @@ impl Sender {
         let seq = self.rtx_next;
         self.rtx_next = seq.plus(1);
         Some((ssrc, seq))
+    }
+
+    /// Settles how a packet that was just taken is sent (see [`Cache::settle`]).
+    pub fn settle(&mut self, seq: SeqNo, payload_type: Pt, blocks: u8) {
+        self.cache.settle(seq, payload_type, blocks);
     }
 
     /// How to write the packet with this number, while it is kept.
@@ -236,7 +273,17 @@ impl Sender {
     /// Sends nothing from the next packet on, in the middle of a frame too (see [`Selector::set_target`]).
     pub fn pause(&mut self) {
         self.is_paused = true;
+        self.begins_anew = true;
         self.selector.set_target(None);
+    }
+
+    /// Ends what is forwarded now without waiting for what is wanted next to begin.
+    pub fn cut(&mut self) {
+        self.selector.set_target(None);
+        if !self.is_paused {
+            self.selector.set_target(self.wanted);
+        }
+        self.begins_anew = true;
     }
 
     /// Goes on with the next keyframe, audio with the next packet.

@@ -127,6 +127,7 @@ impl Media {
             pli: is_video,
             fir: false,
             transport_cc: true,
+            remb: false,
         }
     }
 }
@@ -203,6 +204,7 @@ impl Track {
             rtx_ssrc: has_rtx.then_some(Ssrc(ssrc.0 + 1)),
             extensions: copy_extensions(),
             cname: cname.into(),
+            playout_delay: None,
         }
     }
 }

@@ -415,7 +415,7 @@ impl<'a> World<'a> {
                 self.views[view].most = most;
                 self.touch(view);
                 let id = self.sender_id(view);
-                self.command(id.worker(), Command::Prefer { sender: id, most });
+                self.command(id.worker(), Command::Prefer { sender: id, most, priority: 0 });
             }
             Act::Pause(ViewId(view), is_paused) => self.pause(view, is_paused),
             Act::Follow(ViewId(view), TrackId(track)) => {

@@ -31,6 +31,7 @@ fn codec(payload_type: Pt, rtx: Option<Pt>) -> CodecParameters {
         pli: true,
         fir: false,
         transport_cc: true,
+        remb: false,
     }
 }
 

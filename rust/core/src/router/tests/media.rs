@@ -137,7 +137,7 @@ fn whoever_moved_on_to_another_track_lets_go_of_the_old_one() {
 #[test]
 fn a_track_that_is_being_left_is_not_asked_for_keyframes() {
     let (mut bench, mut old, mut follower, _, sender) = playing();
-    bench.command(Command::Prefer { sender, most: Layer { spatial: 0, temporal: 0 } });
+    bench.command(Command::Prefer { sender, most: Layer { spatial: 0, temporal: 0 }, priority: 0 });
     let mut new = bench.add(3);
     let other = bench.publish(3, 1);
     bench.frame(&mut new, 0, false);
@@ -204,7 +204,7 @@ fn simulcast_goes_to_the_best_encoding_that_is_sent() {
     assert_eq!(rtp(&heard).len(), 2, "the first keyframe of the larger one takes over");
     bench.frame(&mut publisher, 0, false);
     assert!(bench.heard(&mut follower).is_empty());
-    bench.command(Command::Prefer { sender, most: Layer { spatial: 1, temporal: 9 } });
+    bench.command(Command::Prefer { sender, most: Layer { spatial: 1, temporal: 9 }, priority: 0 });
     bench.frame(&mut publisher, 0, true);
     assert_eq!(rtp(&bench.heard(&mut follower)).len(), 1, "nothing above what is wanted");
 }

@@ -1,0 +1,214 @@
+//! One subscriber's path: what it is thought to carry, and what waits for it to be free.
+//!
+//! ```text
+//!  audio ──────────────────────────────────────────────┐ at once
+//!  retransmissions ─> repairs ┐                        ├─> number ─> the wire
+//!  video ──────────> video ───┴─> pacer says when ─────┘     │
+//!  probes want more than waits: padding ─────────────────────┘     estimator <─ feedback
+//! ```
+//!
+//! Only peers that answer with transport-wide feedback or REMB have one; to others everything leaves at once.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use crate::bwe::{Estimator, Settings};
+use crate::drop::Drop;
+use crate::pacer::Pacer;
+use crate::receive::rate::Rate;
+use crate::stats::BandwidthStats;
+use crate::time::Time;
+use crate::transport::{MAX_QUEUED, Queued};
+use crate::units::Bitrate;
+
+/// Where estimation starts: enough for one small picture and a middle one. The first probes leave with the first packets and
+/// tell within two round trips; more to begin with floods a phone, less shows everybody a blur.
+const START: Bitrate = Bitrate::from_bps(1_000_000);
+/// Less than audio and its overhead needs is never believed.
+const LEAST: Bitrate = Bitrate::from_bps(30_000);
+/// More than any room sends to one peer.
+const MOST: Bitrate = Bitrate::from_bps(200_000_000);
+/// A peer that promised feedback and gives none for so long while packets leave is served as if it had promised nothing.
+const SILENCE: Duration = Duration::from_secs(4);
+/// How often shares are reckoned anew without a reason.
+pub(crate) const ALLOCATE_EVERY: Duration = Duration::from_millis(200);
+/// Estimates waver; their owner need not know each of them.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// What a packet has outside its RTP bytes: IPv4 and UDP. Feedback does not say which family; a tenth of a percent.
+pub(crate) const OUTSIDE: usize = 28;
+
+/// What peers answer with, so that there is an estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feedback {
+    /// Arrival times of numbered packets (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+    TransportCc,
+    /// The peer's own estimate (draft-alvestrand-rmcat-remb-03), from the departure times in packets.
+    Remb,
+}
+
+/// What kind of packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Audio, and copies without numbers: never waits.
+    Past,
+    /// For the first time.
+    Video,
+    /// Again, since it was asked for, or in advance against loss.
+    Repair,
+    /// For a probe.
+    Padding,
+}
+
+/// One subscriber's path.
+pub(crate) struct Bandwidth {
+    pub(crate) feedback: Feedback,
+    pub(crate) estimator: Estimator,
+    pub(crate) pacer: Pacer,
+    /// Retransmissions: before video, since a frame already shown in part waits for them.
+    repairs: VecDeque<Queued>,
+    video: VecDeque<Queued>,
+    /// What goes past the pacer: audio.
+    past: Rate,
+    /// What is sent again or in advance.
+    repaired: Rate,
+    /// When shares are reckoned next.
+    pub(crate) allocate_at: Time,
+    /// What the shares were reckoned with, and what was given away, in bits per second.
+    pub(crate) budget: u64,
+    pub(crate) spent: u64,
+    /// The first numbered packet that nobody has answered.
+    unanswered_since: Option<Time>,
+    has_feedback: bool,
+    /// The estimate that the owner knows, and since when.
+    told: (Bitrate, Option<Time>),
+    /// Whose packets may be repeated as padding.
+    pub(crate) padding: Option<u32>,
+}
+
+impl Bandwidth {
+    pub(crate) fn new(now: Time, feedback: Feedback) -> Self {
+        Self {
+            feedback,
+            estimator: Estimator::new(now, Settings { start: START, min: LEAST, max: MOST }),
+            pacer: Pacer::new(START),
+            repairs: VecDeque::new(),
+            video: VecDeque::new(),
+            past: Rate::default(),
+            repaired: Rate::default(),
+            allocate_at: now,
+            budget: START.as_bps(),
+            spent: 0,
+            unanswered_since: None,
+            has_feedback: false,
+            told: (Bitrate::ZERO, None),
+            padding: None,
+        }
+    }
+
+    /// Queues one packet of video, or one to be sent again.
+    pub(crate) fn enqueue(&mut self, queued: Queued) -> Result<(), Drop> {
+        let queue = if queued.rtx.is_some() { &mut self.repairs } else { &mut self.video };
+        if queue.len() >= MAX_QUEUED {
+            return Err(Drop::QueueFull);
+        }
+        queue.push_back(queued);
+        Ok(())
+    }
+
+    /// The packet that leaves next, whether or not it may leave now.
+    pub(crate) fn front(&self) -> Option<&Queued> {
+        self.repairs.front().or_else(|| self.video.front())
+    }
+
+    /// Takes out what [`front`](Self::front) showed.
+    pub(crate) fn pop(&mut self) {
+        if self.repairs.pop_front().is_none() {
+            self.video.pop_front();
+        }
+    }
+
+    /// Drops what waits of one copy: it is paused, or goes on with another layer.
+    pub(crate) fn forget(&mut self, sender: u32) {
+        self.repairs.retain(|queued| queued.sender != sender);
+        self.video.retain(|queued| queued.sender != sender);
+    }
+
+    /// A packet that goes past the pacer left.
+    pub(crate) fn handle_past(&mut self, now: Time, size: usize) {
+        self.past.add(now, u32::try_from(size).unwrap_or(u32::MAX));
+        self.estimator.handle_unnumbered(now, size);
+    }
+
+    /// The number for a paced packet of `size` bytes that leaves now.
+    pub(crate) fn handle_sent(&mut self, now: Time, size: usize, class: Class) -> u16 {
+        if class == Class::Repair {
+            self.repaired.add(now, u32::try_from(size).unwrap_or(u32::MAX));
+        }
+        self.unanswered_since.get_or_insert(now);
+        let cluster = self.pacer.cluster();
+        self.pacer.handle_sent(now, size);
+        self.estimator.handle_sent(now, size, cluster)
+    }
+
+    /// The peer answered.
+    pub(crate) fn handle_answer(&mut self) {
+        self.has_feedback = true;
+        self.pacer.set_estimate(self.estimator.estimate().target);
+    }
+
+    /// The estimate, where it is worth telling: a tenth away from what was told last, and not within a second of it.
+    pub(crate) fn poll_changed(&mut self, now: Time) -> Option<Bitrate> {
+        let target = self.estimator.estimate().target;
+        let (told, told_at) = self.told;
+        let is_far = told.as_bps().abs_diff(target.as_bps()) >= told.as_bps() / 10;
+        if !is_far || told_at.is_some_and(|at| !(at + TELL_EVERY).is_due(now)) {
+            return None;
+        }
+        self.told = (target, Some(now));
+        Some(target)
+    }
+
+    /// Whether the peer never answers, so that nothing is known.
+    pub(crate) fn is_deaf(&self, now: Time) -> bool {
+        !self.has_feedback && self.unanswered_since.is_some_and(|since| (since + SILENCE).is_due(now))
+    }
+
+    /// What video may cost now, repairs taken off; no end where the peer never answers.
+    pub(crate) fn video_budget(&mut self, now: Time) -> u64 {
+        if self.is_deaf(now) {
+            return u64::MAX;
+        }
+        let target = self.estimator.estimate().target.as_bps();
+        // Half of the repairs: they come and go, and what is left out for them is given to nobody.
+        let (past, repaired) = (self.past.per_second(now) * 8, self.repaired.per_second(now) * 8 / 2);
+        target.saturating_sub(past).saturating_sub(repaired.min(target / 4))
+    }
+
+    /// Bits per second that go past the pacer.
+    pub(crate) fn past(&self, now: Time) -> u64 {
+        self.past.per_second(now) * 8
+    }
+
+    /// As numbers for whoever asks.
+    pub(crate) fn stats(&self) -> BandwidthStats {
+        let estimate = self.estimator.estimate();
+        BandwidthStats {
+            estimate: estimate.target,
+            cause: estimate.cause.label(),
+            video_budget: (self.budget < u64::MAX).then_some(Bitrate::from_bps(self.budget)),
+            granted: Bitrate::from_bps(self.spent),
+            queued: u32::try_from(self.repairs.len() + self.video.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// When the next packet that waits, or the next of a probe, may leave.
+    pub(crate) fn pace_at(&mut self, now: Time) -> Time {
+        let can_pad = self.padding.is_some() && self.pacer.is_probing(now);
+        if can_pad || self.front().is_some() { self.pacer.open_at() } else { Time::NEVER }
+    }
+
+    /// When something is to be done.
+    pub(crate) fn deadline(&mut self, now: Time) -> Time {
+        self.estimator.poll_timeout().min(self.allocate_at).min(self.pace_at(now))
+    }
+}
