@@ -64,14 +64,12 @@ const NOTED = {
     "framesDecoded", "framesReceived", "framesDropped", "keyFramesDecoded", "frameWidth", "frameHeight", "freezeCount",
     "totalFreezesDuration", "packetsReceived", "packetsLost", "packetsDiscarded", "bytesReceived", "headerBytesReceived",
     "retransmittedPacketsReceived", "retransmittedBytesReceived", "fecPacketsReceived", "fecBytesReceived", "nackCount",
-    "pliCount", "firCount", "estimatedPlayoutTimestamp", "jitterBufferDelay", "jitterBufferTargetDelay",
-    "jitterBufferEmittedCount", "totalDecodeTime",
+    "pliCount", "firCount", "jitterBufferDelay", "jitterBufferTargetDelay", "jitterBufferEmittedCount", "totalDecodeTime",
   ],
   audio: [
     "totalSamplesReceived", "concealedSamples", "silentConcealedSamples", "concealmentEvents", "packetsReceived",
     "packetsLost", "packetsDiscarded", "bytesReceived", "headerBytesReceived", "retransmittedPacketsReceived",
-    "fecPacketsReceived", "nackCount", "estimatedPlayoutTimestamp", "jitterBufferDelay", "jitterBufferEmittedCount",
-    "totalAudioEnergy",
+    "fecPacketsReceived", "jitterBufferDelay", "jitterBufferEmittedCount", "totalAudioEnergy",
   ],
 };
 
@@ -116,6 +114,12 @@ globalThis.viewer = {
       // A connection tells of tracks that have ended too.
       if (!one.packetsReceived || (noted[one.kind]?.packetsReceived ?? 0) > one.packetsReceived) continue;
       noted[one.kind] = Object.fromEntries(NOTED[one.kind].map((name) => [name, one[name] ?? 0]));
+    }
+    // What plays now, by the clocks of this page and of the sender's RTP: Chromium has no estimatedPlayoutTimestamp.
+    for (const receiver of connections.flatMap((one) => one.getReceivers())) {
+      const [now] = receiver.getSynchronizationSources();
+      const kind = noted[receiver.track.kind];
+      if (now && kind) Object.assign(kind, { playedAt: now.timestamp, playedRtp: now.rtpTimestamp });
     }
     this.samples.push(noted);
     this.is_sampling = false;
