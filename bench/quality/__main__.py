@@ -6,15 +6,14 @@
     python -m bench.quality --url ws://host:7880 --key K --secret S
     python -m bench.quality --oracle BINARY        LiveKit's server, where `make` did not put it
 
-bench/traces/README.md says what a trace is, docs/quality.md what the figures mean. Figures are only as quiet as the machine:
-`machine_busy_percent` is beside them.
+bench/traces/README.md says what a trace is, docs/quality.md what the figures mean. They are only as quiet as
+the machine: `machine_busy_percent` is beside them.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -29,8 +28,6 @@ from bench.quality.run import Run, browsers, measure
 from bench.rows import show, write_json
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
-
     from bench.rows import Row
 
 TRACES = ROOT / "bench" / "traces"
@@ -58,7 +55,8 @@ def main() -> int:
     options = parser.parse_args()
     traces = [find(name) for name in options.traces] or sorted(TRACES.glob("*.trace"), key=order)
 
-    found = asyncio.run(measure_all(traces, options))
+    binary = build()
+    found = asyncio.run(measure_all(traces, binary, options))
     measured = [row for _, some in found for row in some]
     print(table.text(measured))
     if not options.traces and not options.url and not options.only_oracle:
@@ -78,7 +76,9 @@ def find(name: str) -> Path:
         return path
     if Path(name).exists():
         return Path(name)
-    raise SystemExit(f"No trace is called {name}; there are {', '.join(sorted(one.stem for one in TRACES.glob('*.trace')))}.")
+    raise SystemExit(
+        f"No trace is called {name}; there are {', '.join(sorted(one.stem for one in TRACES.glob('*.trace')))}."
+    )
 
 
 def order(trace: Path) -> tuple[int, str]:
@@ -87,11 +87,10 @@ def order(trace: Path) -> tuple[int, str]:
     return names.index(trace.stem) if trace.stem in names else len(names), trace.stem
 
 
-async def measure_all(traces: list[Path], options: argparse.Namespace) -> list[tuple[Run, list[Row]]]:
+async def measure_all(traces: list[Path], binary: Path, options: argparse.Namespace) -> list[tuple[Run, list[Row]]]:
     who = [] if options.only_oracle else [OURS]
     if not options.only_ours and not options.url and options.oracle.exists():
         who.append(THEIRS)
-    binary = build()
     found = []
     for trace in traces:
         for one in who:
@@ -109,22 +108,24 @@ async def measure_all(traces: list[Path], options: argparse.Namespace) -> list[t
 
 async def measure_one(trace: Path, who: str, binary: Path, options: argparse.Namespace, *, sdk: bool) -> Run:
     """A run with everything new: nothing of one is left in the next."""
-    for _ in range(TRIES):
-        async with contextlib.AsyncExitStack() as stack:
-            if who == THEIRS:
-                server = servers.oracle(str(options.oracle))
-            elif options.url:
-                server = servers.running(options.url, options.key, options.secret)
-            else:
-                server = servers.ours()
-            served = await stack.enter_async_context(server)
-            both: tuple[Browser, Browser] = await stack.enter_async_context(browsers())
-            run = await measure(served, both, binary, trace, options.seconds, sdk=sdk)
+    for _ in range(TRIES - 1):
+        run = await _once(trace, who, binary, options, sdk=sdk)
         # LiveKit's server now and then never answers a connectivity check; that is not what is measured here.
         if run.link["down"]["packets"] or who == OURS:
             return run
         print(f"{who} did not answer on {trace.stem}; once more.", file=sys.stderr)
-    return run
+    return await _once(trace, who, binary, options, sdk=sdk)
+
+
+async def _once(trace: Path, who: str, binary: Path, options: argparse.Namespace, *, sdk: bool) -> Run:
+    if who == THEIRS:
+        server = servers.oracle(str(options.oracle))
+    elif options.url:
+        server = servers.running(options.url, options.key, options.secret)
+    else:
+        server = servers.ours()
+    async with server as served, browsers() as both:
+        return await measure(served, both, binary, trace, options.seconds, sdk=sdk)
 
 
 if __name__ == "__main__":

@@ -144,8 +144,8 @@ def figures(run: Run) -> dict[str, float]:
 def longest_gap_ms(video: Sequence[tuple[float, dict[str, Any]]], shown: Sequence[float], ends_ms: float) -> float:
     """The longest time without a picture.
 
-    What was decoded is known to the time between two samples, what was shown to that between two of the page's own pictures:
-    each may say too much, and rarely at the same time.
+    What was decoded is known to the time between two samples, what was shown to that between two of the page's own
+    pictures: each may say too much, and rarely at the same time.
     """
     changes = [video[0][0]]
     for (_, before), (at, after) in itertools.pairwise(video):
@@ -161,11 +161,16 @@ def _longest(times: Sequence[float]) -> float:
 
 
 def skews_ms(samples: Sequence[dict[str, Any]]) -> list[float]:
-    """How far sound and picture have drifted apart from where they were while both began.
+    """How far sound and picture are apart, or where that is not told, have drifted apart since both began.
 
-    Each plays at a time of its own clock; the difference of the two offsets is constant while they stay together. Which
-    constant is right only the sender knows: so the beginning is the reference, by then the viewer has them aligned.
+    LiveKit's SDK tells it, Chromium no longer does. There each plays at a time of its own clock, and the difference of
+    the two offsets is constant while they stay together. Which constant is right only the sender knows: so the
+    beginning is the reference, by then the viewer has them aligned.
     """
+    both = [(one["audio"], one["video"]) for one in samples if {"audio", "video"} <= one.keys()]
+    told = [[one.get("estimatedPlayoutTimestamp") for one in pair] for pair in both]
+    if exact := [audio - video for audio, video in told if audio and video]:
+        return exact
     offsets = []
     references: dict[str, tuple[float, int]] = {}
     for one in samples:

@@ -25,7 +25,7 @@ globalThis.publisher = {
     await me.publishTrack(this.voice(), { source: Track.Source.Microphone });
   },
 
-  // Vowels without a pause: a buzz through formants that move four times a second, as syllables do. Silence would be
+  // Vowels without a pause: a buzz through resonances that move four times a second, as syllables do. Silence would be
   // concealed unheard, and not even sent.
   voice() {
     const context = new AudioContext();
@@ -35,9 +35,9 @@ globalThis.publisher = {
     const out = context.createMediaStreamDestination();
     pitch.connect(new GainNode(context, { gain: 15 })).connect(buzz.frequency);
     for (const [frequency, swing] of [[500, 200], [1500, 600], [2500, 100]]) {
-      const formant = new BiquadFilterNode(context, { type: "bandpass", frequency, Q: 6 });
-      syllables.connect(new GainNode(context, { gain: swing })).connect(formant.frequency);
-      buzz.connect(formant).connect(new GainNode(context, { gain: 0.8 })).connect(out);
+      const vowel = new BiquadFilterNode(context, { type: "bandpass", frequency, Q: 6 });
+      syllables.connect(new GainNode(context, { gain: swing })).connect(vowel.frequency);
+      buzz.connect(vowel).connect(new GainNode(context, { gain: 0.8 })).connect(out);
     }
     for (const one of [buzz, pitch, syllables]) one.start();
     return out.stream.getAudioTracks()[0];

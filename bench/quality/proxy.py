@@ -1,9 +1,9 @@
 """A signalling proxy: clients join through it, and their media then has to pass a relay.
 
-A client connects here instead of to the server. Messages pass as they are but for candidates: of the server's only UDP host
-candidates stay, and they point to the relay; of the client's none reach the server, which learns of the client by its
-connectivity checks as peer-reflexive candidates (RFC 8445 §7.3.1.3), that is by the relay's addresses. ICE servers go too:
-they would be a way round.
+A client connects here instead of to the server. Messages pass as they are but for candidates: of the server's only UDP
+host candidates stay, and they point to the relay; of the client's none reach the server, which learns of the client by
+its connectivity checks as peer-reflexive candidates (RFC 8445 §7.3.1.3), that is by the relay's addresses. ICE servers
+go too: they would be a way round.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import base64
 import contextlib
 import gzip
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
@@ -29,6 +29,7 @@ __all__ = ["proxy", "rewrite_candidate", "rewrite_request", "rewrite_response", 
 
 if TYPE_CHECKING:
     Address = tuple[str, int]
+    Socket = aiohttp.ClientWebSocketResponse[Any] | web.WebSocketResponse[Any]
     Redirect = Callable[[str, int], Awaitable[Address]]
     """Gives the relay's address for one of the server's."""
 
@@ -131,9 +132,7 @@ async def proxy(server: str, redirect: Redirect) -> AsyncIterator[str]:
         server: A LiveKit-compatible server, ``http://127.0.0.1:7880``.
         redirect: From the server's address of media to the relay's.
     """
-    connector = aiohttp.TCPConnector(limit=0)
-    limits = {"max_line_size": LONGEST_LINE, "max_field_size": LONGEST_LINE}
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=True, **limits) as client:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             query = dict(request.query)
@@ -151,7 +150,9 @@ async def proxy(server: str, redirect: Redirect) -> AsyncIterator[str]:
 
         app = web.Application(client_max_size=1 << 24)
         app.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, **limits)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE
+        )
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
@@ -198,8 +199,8 @@ async def _socket(
 
 
 async def _pass(
-    source: aiohttp.ClientWebSocketResponse | web.WebSocketResponse,
-    sink: aiohttp.ClientWebSocketResponse | web.WebSocketResponse,
+    source: Socket,
+    sink: Socket,
     kind: type[Message],
     rewrite: Callable[[Message], Awaitable[bool]],
 ) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from aiohttp import web
+from bench.quality.priority import go_first
 from bench.quality.proxy import proxy
 from bench.quality.relay import Relay, relay
 from livekit import api
@@ -150,6 +152,7 @@ async def measure(
         stack.push_async_callback(sender.context.close)
         url = served.url.replace("http", "ws", 1)
         join = {"url": url, "token": token(served, room, "publisher"), "bitrate": BITRATE}
+        go_first()
         await sender.evaluate("argument => publisher.join(argument)", join)
         await asyncio.sleep(WARM_UP_S)
 
@@ -164,10 +167,9 @@ async def measure(
     return Run(trace.stem, viewer, counted, _difference(before, after, took), busy, metrics)
 
 
-async def _chromium(
-    browser: Browser, pages: str, url: str, access: str, link: Relay, seconds: float
-) -> dict[str, Any]:
+async def _chromium(browser: Browser, pages: str, url: str, access: str, link: Relay, seconds: float) -> dict[str, Any]:
     page = await _open(browser, pages)
+    go_first()
     link.start()
     ends_at = time.monotonic() + seconds
     # On a link that loses most it takes a while, and that is a result too.
@@ -181,7 +183,19 @@ async def _chromium(
 
 
 async def _sdk(_: Browser, __: str, url: str, access: str, link: Relay, seconds: float) -> dict[str, Any]:
-    raise NotImplementedError
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "bench.quality.sdk", url.replace("http", "ws", 1), str(seconds)]
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
+    go_first()
+    link.start()
+    try:
+        out = await asyncio.wait_for(process.communicate(access.encode() + b"\n"), seconds + 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    # The SDK may log before.
+    seen: dict[str, Any] = json.loads(out[0].splitlines()[-1])
+    return seen
 
 
 def _difference(before: list[dict[str, Any]], after: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
@@ -208,4 +222,5 @@ async def _metrics(served: Served) -> dict[str, float]:
         return {}
     async with aiohttp.ClientSession() as client, client.get(served.metrics) as response:
         lines = (await response.text()).splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] not in ("#", ""))}
+    told = [line.rpartition(" ") for line in lines if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in told}

@@ -36,7 +36,10 @@ def text(rows: Sequence[Row]) -> str:
     """For a terminal."""
     head, lines = _cells(rows)
     widths = [max(len(line[number]) for line in [head, *lines]) for number in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in [head, *lines])
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [head, *lines]
+    )
 
 
 def markdown(rows: Sequence[Row], machine: dict[str, Any]) -> str:

@@ -72,14 +72,17 @@ impl Path {
             });
         }
         let begins = self.free_at.max(now);
-        if let Some(rate) = self.schedule.at(now).0.rate {
-            let waiting = self.schedule.capacity(now, begins).unwrap_or(0);
-            // In an outage nothing may wait, or all would come at its end.
-            if waiting > rate.queue || rate.bps == 0 {
-                return None;
-            }
+        let rate = self.schedule.at(now).0.rate;
+        let waiting = self.schedule.capacity(now, begins).unwrap_or(0);
+        if rate.is_some_and(|rate| rate.bps > 0 && waiting > rate.queue) {
+            return None;
         }
-        self.free_at = self.schedule.sent_at(begins, len)?;
-        Some(self.free_at)
+        let sent_at = self.schedule.sent_at(begins, len)?;
+        // In an outage there is no rate by which to tell how long a packet would wait, but it is known when it ends.
+        if rate.is_some_and(|rate| rate.bps == 0) && sent_at - now > self.schedule.queue {
+            return None;
+        }
+        self.free_at = sent_at;
+        Some(sent_at)
     }
 }

@@ -10,7 +10,7 @@ use crate::links::Conditions;
 pub struct Schedule {
     steps: Vec<(Duration, Conditions)>,
     period: Option<Duration>,
-    /// How long a packet may wait for an opportunity of a recording.
+    /// How long a packet may wait for an opportunity of a recording, or for the end of an outage.
     pub(super) queue: Duration,
     /// A recording in place of rates.
     pub(super) opportunities: Option<Opportunities>,

@@ -87,12 +87,13 @@ fn the_queue_is_bounded_in_milliseconds_and_the_rate_is_kept() {
 }
 
 #[test]
-fn an_outage_loses_what_comes_and_delays_what_waits() {
+fn an_outage_delays_what_waits_and_loses_what_would_wait_too_long() {
     let mut path = path("down 0 rate=80 queue=1000\ndown 1 rate=0\ndown 3 rate=80");
     // 10 000 bytes a second: of 5000 at 0.8 s, 2000 pass before and 3000 after.
     assert_eq!(queued(&mut path, 800, 5000), Some(200.0 + 2000.0 + 300.0));
     assert_eq!(queued(&mut path, 1500, 100), None);
-    assert_eq!(queued(&mut path, 3300, 100), Some(10.0));
+    assert_eq!(queued(&mut path, 2800, 100), Some(200.0 + 300.0 + 10.0));
+    assert_eq!(queued(&mut path, 3400, 100), Some(10.0));
 }
 
 #[test]
