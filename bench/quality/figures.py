@@ -56,7 +56,7 @@ SQUEEZED = {"full_layer_after_s": Bound(6), "utilisation_percent": Bound(85, at_
 # Of the bytes, where a twentieth of the packets is lost.
 REPAIR = {"repair_percent": Bound(15)}
 
-# What other servers' viewers have on these traces is worse by far: docs/performance.md has their column.
+# What LiveKit's viewers have on these traces is in bench/results/quality.md.
 BOUNDS: dict[str, dict[str, Bound]] = {
     "clean-rtt20": {**_video(0, 0.15, 0.3), **SKEW, "repair_percent": Bound(0)},
     "loss5-rtt20": {**_video(0.3, 0.15, 0.3), **SKEW, **REPAIR},
