@@ -125,7 +125,7 @@ bench: needs-bench $(EXTENSION) $(PAGE)  ## Measure against the floor and agains
 
 # LiveKit's server has a column too where it is there: `make .build/oracle-1.11.0/server`.
 .PHONY: quality
-quality: needs-rust needs-e2e $(EXTENSION) $(PAGE)  ## What Chromium sees on bad networks, beside LiveKit's server; half an hour
+quality: needs-quality $(EXTENSION) $(PAGE)  ## What Chromium sees on bad networks, beside LiveKit's server; half an hour
 	$(PY)/python -m bench.quality $(ARGS)
 
 ##### Housekeeping
@@ -149,7 +149,7 @@ clean:  ## Remove everything that was built or installed here
 	rm -rf tests/clients/node_modules tests/clients/go/client
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: needs needs-rust needs-unit needs-e2e needs-fuzz needs-bench
+.PHONY: needs needs-rust needs-unit needs-e2e needs-fuzz needs-bench needs-quality
 # Asked for in one go by `make test`, so that a missing package is known after a second and not after ten minutes.
 needs:
 	@scripts/need.sh libssl libsrtp2 chromium gstreamer npm go c++ valgrind
@@ -163,6 +163,8 @@ needs-fuzz:
 	@scripts/need.sh c++
 needs-bench:
 	@scripts/need.sh valgrind chromium npm
+needs-quality:
+	@scripts/need.sh libssl chromium npm
 
 ##### What is on disk
 

@@ -96,12 +96,13 @@ async def measure_all(traces: list[Path], binary: Path, options: argparse.Namesp
         for one in who:
             for sdk in (False, True) if options.sdk else (False,):
                 run = await measure_one(trace, one, binary, options, sdk=sdk)
-                some = rows(run, one)
-                show(f"{trace.stem}{f', {one}' if one else ''}{', SDK' if sdk else ''}", some)
+                column = "/".join(filter(None, (one, "sdk" if sdk else "")))
+                some = rows(run, column)
+                show(" ".join(filter(None, (trace.stem, column))), some)
                 found.append((run, some))
                 if options.keep:
                     options.keep.mkdir(exist_ok=True, parents=True)
-                    name = "-".join(filter(None, (trace.stem, one, "sdk" if sdk else "")))
+                    name = "-".join(filter(None, (trace.stem, column.replace("/", "-"))))
                     (options.keep / f"{name}.json").write_text(json.dumps(asdict(run)))
     return found
 
