@@ -48,7 +48,7 @@ serve: build  ## Start a server with a page to publish and play; prints its URL 
 	@$(PY)/python -m rtpcore.serve --dev $(ARGS)
 
 .PHONY: test
-test: needs lint unit sim fuzz e2e instructions quality  ## Everything CI checks; the quick checks first
+test: needs lint unit sim fuzz e2e instructions purity  ## Everything CI checks; the quick checks first
 
 ##### Parts of it
 
@@ -104,8 +104,8 @@ conformance: needs-e2e $(EXTENSION) $(CLIENTS) $(ORACLE)  ## What LiveKit's clie
 	  $(PY)/pytest --quiet $(SIDE_BY_SIDE) $(TESTS_OF_CLIENTS) || [ $$? -eq 1 ]
 	$(PY)/python -m tests.e2e.conformance .build/ours.json .build/theirs.json > docs/conformance.md
 
-.PHONY: quality
-quality: wasm package  ## What the code promises beyond behaviour: a pure core, a complete package
+.PHONY: purity
+purity: wasm package  ## What the code promises beyond behaviour: a pure core, a complete package
 
 .PHONY: wasm
 wasm:  ## The core builds for wasm32 and asks the host for nothing
@@ -122,6 +122,11 @@ instructions: needs-bench $(ENV)  ## Instructions per packet beside bench/baseli
 .PHONY: bench
 bench: needs-bench $(EXTENSION) $(PAGE)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
 	$(PY)/python -m bench $(ARGS)
+
+# LiveKit's server has a column too where it is there: `make .build/oracle-1.11.0/server`.
+.PHONY: quality
+quality: needs-quality $(EXTENSION) $(PAGE)  ## What Chromium sees on bad networks, beside LiveKit's server; half an hour
+	$(PY)/python -m bench.quality $(ARGS)
 
 ##### Housekeeping
 
@@ -144,7 +149,7 @@ clean:  ## Remove everything that was built or installed here
 	rm -rf tests/clients/node_modules tests/clients/go/client
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: needs needs-rust needs-unit needs-e2e needs-fuzz needs-bench
+.PHONY: needs needs-rust needs-unit needs-e2e needs-fuzz needs-bench needs-quality
 # Asked for in one go by `make test`, so that a missing package is known after a second and not after ten minutes.
 needs:
 	@scripts/need.sh libssl libsrtp2 chromium gstreamer npm go c++ valgrind
@@ -158,6 +163,8 @@ needs-fuzz:
 	@scripts/need.sh c++
 needs-bench:
 	@scripts/need.sh valgrind chromium npm
+needs-quality:
+	@scripts/need.sh libssl chromium npm
 
 ##### What is on disk
 

@@ -61,6 +61,8 @@ class Row:
     name: str
     value: float
     unit: str
+    own: Bound | None = None
+    """What it is held to, where that is not in `BOUNDS`."""
 
     @classmethod
     def parse(cls, line: str) -> "Row":
@@ -69,7 +71,7 @@ class Row:
 
     @property
     def bound(self) -> Bound | None:
-        return BOUNDS.get(self.name)
+        return self.own or BOUNDS.get(self.name)
 
     @property
     def holds(self) -> bool | None:
@@ -103,10 +105,7 @@ def readable(value: float) -> str:
 
 def write(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
     """Write the rows, and what they were measured on: as JSON, and beside it as a table for those who read."""
-    path.parent.mkdir(exist_ok=True)
-    # A row to a line: a change shows as one.
-    lines = ",\n".join(f"    {json.dumps(row.to_json())}" for row in rows)
-    path.write_text(f'{{\n  "machine": {json.dumps(machine)},\n  "rows": [\n{lines}\n  ]\n}}\n')
+    write_json(path, machine, rows)
     facts = ", ".join(f"{name} {fact}" for name, fact in machine.items())
     verdicts = {None: "", True: "yes", False: "no"}
     table = [
@@ -116,3 +115,11 @@ def write(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
     head = ["# The last run", "", f"Written by `make bench`; docs/performance.md says what the rows mean. {facts}.", ""]
     columns = ["| row | value | bound | holds |", "|---|---:|---:|---|"]
     path.with_suffix(".md").write_text("\n".join([*head, *columns, *table]) + "\n")
+
+
+def write_json(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Write the rows alone."""
+    path.parent.mkdir(exist_ok=True)
+    # A row to a line: a change shows as one.
+    lines = ",\n".join(f"    {json.dumps(row.to_json())}" for row in rows)
+    path.write_text(f'{{\n  "machine": {json.dumps(machine)},\n  "rows": [\n{lines}\n  ]\n}}\n')

@@ -15,6 +15,7 @@ pub mod media;
 pub mod oracle;
 pub mod peer;
 pub mod random;
+pub mod trace;
 pub mod world;
 
 pub use world::{Act, Outcome, PeerId, Plan, Sabotage, TrackId, ViewId, ViewOutcome};

@@ -26,6 +26,13 @@ pub enum Loss {
         /// Of a thousand packets in the bad state, how many are lost.
         permille: u32,
     },
+    /// In bursts that lose all (Gilbert), finer: what was fitted to a link.
+    Gilbert {
+        /// Of a million packets in the good state, how many begin a burst.
+        begins: u32,
+        /// Of a million packets in the bad state, how many end it.
+        ends: u32,
+    },
 }
 
 /// A bottleneck.
@@ -100,6 +107,21 @@ impl Link {
     /// Takes a packet of `len` bytes. With a `key` its fate depends on that and not on what was sent before: for runs that
     /// are compared. `rate` overrides the bottleneck.
     pub fn carry(&mut self, now: Time, len: usize, key: Option<u64>, rate: Option<Rate>) -> Arrivals {
+        let rate = rate.or(self.conditions.rate);
+        self.fate(key, |link| link.queue(now, len, rate))
+    }
+
+    /// Takes a packet that a bottleneck elsewhere has sent at `sent_at`.
+    pub fn pass(&mut self, sent_at: Time) -> Arrivals {
+        self.fate(None, |_| Some(sent_at))
+    }
+
+    /// From now on these conditions hold.
+    pub const fn change(&mut self, conditions: Conditions) {
+        self.conditions = conditions;
+    }
+
+    fn fate(&mut self, key: Option<u64>, queue: impl FnOnce(&mut Self) -> Option<Time>) -> Arrivals {
         let Conditions { delay_us, jitter_us, reordered, held_us, duplicated, .. } = self.conditions;
         let mut own = key.map(|key| Dice::new(mix(self.seed ^ mix(key))));
         let is_lost = self.is_lost(own.as_mut());
@@ -111,7 +133,7 @@ impl Link {
             dice.permille(duplicated),
             dice.below(30_000),
         );
-        let Some(sent_at) = self.queue(now, len, rate.or(self.conditions.rate)) else { return [None; 2] };
+        let Some(sent_at) = queue(self) else { return [None; 2] };
         if is_lost {
             return [None; 2];
         }
@@ -146,6 +168,11 @@ impl Link {
                 let turns = if self.is_bad { ends } else { begins };
                 self.is_bad ^= dice.permille(turns);
                 self.is_bad && dice.permille(permille)
+            }
+            Loss::Gilbert { begins, ends } => {
+                let turns = if self.is_bad { ends } else { begins };
+                self.is_bad ^= dice.below(1_000_000) < u64::from(turns);
+                self.is_bad
             }
         }
     }

@@ -1,0 +1,1 @@
+"""What real clients see and hear on bad networks: `python -m bench.quality`."""
