@@ -38,18 +38,29 @@ class Sources:
     order: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, receivers: Mapping[str, Receiver], announced: Iterable[str], *, is_regressed: bool = False) -> Sources:
+    def of(
+        cls,
+        receivers: Mapping[str, Receiver],
+        announced: Iterable[str],
+        *,
+        is_regressed: bool = False,
+        has_red: bool = False,
+    ) -> Sources:
         """Those of a track.
 
         Args:
             receivers: By MIME type; one at least.
             announced: The MIME types in which its publisher can send it, the first before its backup.
             is_regressed: The backup is preferred: it takes the first one's place.
+            has_red: Opus may be repeated (RFC 2198) for subscribers that lose it, though its publisher does not.
         """
         first = next(iter(receivers.values()))
         order = tuple(announced)
         if len(order) < 2:
-            return cls(first.track.kind, first.track.codecs, {"": first})
+            codecs = first.track.codecs
+            if has_red and {"audio/opus"} <= _names(codecs) and "audio/red" not in _names(codecs):
+                codecs += tuple(codec for codec in sdp.Capabilities().codecs if codec.mime_type == "audio/red")
+            return cls(first.track.kind, codecs, {"": first})
         known = [codec for one in receivers.values() for codec in one.track.codecs]
         # A backup that was never sent has no payload type yet: any will do, for each peer has its own.
         known += [codec for codec in sdp.Capabilities().codecs if codec.mime_type.lower() not in _names(known)]

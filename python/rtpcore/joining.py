@@ -59,6 +59,7 @@ def rules_of(settings: LiveKitConfig) -> Rules:
         enabled_codecs=frozenset(codec.mime.lower() for codec in settings.room.enabled_codecs),
         allows_remote_unmute=settings.room.enable_remote_unmute,
         sync_streams=settings.room.sync_streams,
+        has_red=settings.audio.active_red_encoding,
         has_data_tracks=settings.enable_data_tracks,
         dynacast_pause_ms=int(settings.video.dynacast_pause_delay_s * 1000),
         regression_threshold=settings.video.codec_regression_threshold,

@@ -130,8 +130,8 @@ class SenderParameters:
         stream_id: The media stream announced to the subscriber (RFC 8830); empty for none.
         track_id: The track's name announced to the subscriber.
         cname: RTCP's canonical name (RFC 7022): tracks to be played in step share one.
-        playout_delay_ms: The least and the most that the subscriber shall hold pictures back, 0 to 40950 each; None leaves
-            it to what the publisher says, or to the subscriber.
+        playout_delay_ms: The least and the most that the subscriber shall hold pictures back, 0 to 40950 each; None
+            leaves it to what the publisher says, or to the subscriber.
     """
 
     mid: str | None

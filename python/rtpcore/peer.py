@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore import sdp
 from rtpcore.connection import Connection
-from rtpcore.copies import Copy, Sources
+from rtpcore.copies import Copy
 from rtpcore.errors import ProtocolError
 from rtpcore.wire.messages import AudioTrackFeature, Encryption, SessionDescription, SignalResponse, SignalTarget
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtpcore.connection import Answered
-    from rtpcore.events import Layer
     from rtpcore.forwarder import Receiver, Transport
     from rtpcore.parameters import TrackParameters
     from rtpcore.room import Participant, Track

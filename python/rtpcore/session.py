@@ -20,6 +20,7 @@ from rtpcore.wire.messages import (
     AddTrackRequest,
     ClientInfo,
     DisconnectReason,
+    Encryption,
     LeaveRequest,
     RequestResponse,
     SignalRequest,
@@ -267,7 +268,9 @@ class Session:
         receivers = self.peer.receivers_of(track)
         if not receivers:
             return None
-        return Sources.of(receivers, track.mime_types, is_regressed=track.is_regressed)
+        # What is encrypted end to end must not be taken apart.
+        has_red = self.room.rules.has_red and track.info.encryption == Encryption.Type.NONE
+        return Sources.of(receivers, track.mime_types, is_regressed=track.is_regressed, has_red=has_red)
 
     def _handle_mute(self, request: SignalRequest, now_ms: int) -> list[Effect]:
         track = self.participant.find(request.mute.sid)

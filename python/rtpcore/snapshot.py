@@ -41,7 +41,5 @@ class Snapshot:
         stats = self._counted["senders"].get(sender._number)
         if stats is None:
             return None
-        layers = {
-            name: None if stats[name] is None else Layer(*stats[name]) for name in ("layer", "wished", "granted")
-        }
+        layers = {name: None if stats[name] is None else Layer(*stats[name]) for name in ("layer", "wished", "granted")}
         return SenderStats(**{**stats, **layers})

@@ -154,8 +154,9 @@ class SenderStats:
         round_trip_ms: By the subscriber's reports; None before the first.
         wished: The most that the subscriber wants, as far as the publisher sends it.
         granted: The most that its path has room for; None while paused for want of it, or where nothing is shared.
-        limit: Why it does not get more: ``none``, ``wish`` (it wants no more), ``paused`` (by the owner), ``bandwidth``,
-            ``publisher`` (sends no more, or nothing), ``keyframe`` (the one that begins it has not come), ``source``.
+        limit: Why it does not get more: ``none``, ``wish`` (it wants no more), ``paused`` (by the owner),
+            ``bandwidth``, ``publisher`` (sends no more, or nothing), ``keyframe`` (the one that begins it has not
+            come), ``source``.
         keyframe_wait_ms: How long the last keyframe that it needed was waited for.
     """
 

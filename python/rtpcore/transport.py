@@ -337,8 +337,8 @@ class Sender:
 
         Args:
             most: A higher one than the track has means its highest.
-            priority: Among the senders of the transport, 0 to 255. When bandwidth is short each gets its smallest layer,
-                those of higher priority first; then they are raised, again those of higher priority first.
+            priority: Among the senders of the transport, 0 to 255. When bandwidth is short each gets its smallest
+                layer, those of higher priority first; then they are raised, again those of higher priority first.
 
         Raises:
             ParametersError: A number is not 0 to 255.

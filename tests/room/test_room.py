@@ -396,6 +396,8 @@ class Rooms(RuleBasedStateMachine):
 
     @invariant()
     def everybody_knows_who_is_there(self) -> None:
+        # In a large room some of it waits for a while.
+        self.take(self.room.flush())
         for participant in self.room.participants.values():
             for other in self.room.others(participant):
                 if not other.is_hidden:

@@ -20,10 +20,10 @@ class CongestionControl:
 
     Attributes:
         enabled: Send less; otherwise everything is sent, to be lost.
-        allow_pause: Video may stop altogether, so that audio goes on; clients are told. LiveKit's default is no; clients
-            may ask for either when they join.
-        use_send_side_bwe: Has no effect: transport-wide feedback is taken from all clients that give it, the others' own
-            word from those.
+        allow_pause: Video may stop altogether, so that audio goes on; clients are told. LiveKit's default is no;
+            clients may ask for either when they join.
+        use_send_side_bwe: Has no effect: transport-wide feedback is taken from all clients that give it, and the
+            others' own word from those.
     """
 
     enabled: bool = True
@@ -363,14 +363,15 @@ class Audio:
         min_percentile: Percent of an interval that has to be that loud.
         update_interval_ms: How often clients are told.
         smooth_intervals: Intervals over which loudness is averaged.
-        active_red_encoding: Send Opus twice (RFC 2198) to those who can use it, though the publisher does not.
+        active_red_encoding: Repeat Opus (RFC 2198) for those who take it and lose some of it, though the publisher does
+            not. LiveKit's default is no; here it costs nothing where nothing is lost.
     """
 
     active_level: int = 35
     min_percentile: int = 40
     update_interval_ms: int = setting(400, key="update_interval")
     smooth_intervals: int = 2
-    active_red_encoding: bool = False
+    active_red_encoding: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what nobody could be louder than."""

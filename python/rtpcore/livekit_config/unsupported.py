@@ -4,7 +4,6 @@ Whoever implements one takes it out here and puts it into `sections`.
 """
 
 LATER = (
-    "audio.active_red_encoding",
     "audio.smooth_intervals",
     "rtc.allow_tcp_fallback",
 )

@@ -19,6 +19,8 @@ class Rules:
         allows_remote_unmute: The server API may unmute tracks.
         sync_streams: All that a participant publishes is one media stream, which browsers play in step.
         playout_delay_ms: The least and the most that subscribers shall hold video back; None leaves it to them.
+        has_red: Opus is repeated (RFC 2198) for subscribers that take it and lose some of it, though its publisher does
+            not.
         has_data_tracks: Data tracks may be published.
         dynacast_pause_ms: How long a quality that nobody wants is still sent.
         regression_threshold: Participants from which a backup codec is sent beside the first, not instead of it.
@@ -34,6 +36,7 @@ class Rules:
     allows_remote_unmute: bool = False
     sync_streams: bool = False
     playout_delay_ms: tuple[int, int] | None = None
+    has_red: bool = True
     has_data_tracks: bool = True
     dynacast_pause_ms: int = 5000
     regression_threshold: int = 5
@@ -52,8 +55,8 @@ class Rules:
         """
         if not (least_ms or most_ms):
             return self
-        least = min(max(least_ms, 0), MAX_PLAYOUT_DELAY_MS)
-        return replace(self, playout_delay_ms=(least, max(least, min(most_ms or MAX_PLAYOUT_DELAY_MS, MAX_PLAYOUT_DELAY_MS))))
+        least, most = (max(0, min(ms, MAX_PLAYOUT_DELAY_MS)) for ms in (least_ms, most_ms or MAX_PLAYOUT_DELAY_MS))
+        return replace(self, playout_delay_ms=(least, max(least, most)))
 
     def allows(self, mime_type: str) -> bool:
         """Whether a codec may be published.
