@@ -1,7 +1,9 @@
 //! The delay detector: arrivals in, over-use out (draft-ietf-rmcat-gcc-02 §5).
 
 use super::Answered;
+use super::clock::Arrived;
 use super::inter_arrival::{InterArrival, Step};
+use super::surge::Surge;
 use super::trendline::{Trendline, Usage};
 use crate::time::Time;
 
@@ -13,6 +15,7 @@ const PAUSE: i64 = 2_000_000;
 pub(super) struct Delay {
     groups: InterArrival,
     line: Trendline,
+    surge: Surge,
     /// When the line last had a new point, on our clock and on the receiver's.
     moved_at: Time,
     point_at: i64,
@@ -20,11 +23,15 @@ pub(super) struct Delay {
 
 impl Delay {
     pub(super) fn new(now: Time) -> Self {
-        Self { groups: InterArrival::default(), line: Trendline::new(), moved_at: now, point_at: 0 }
+        let (groups, surge) = (InterArrival::default(), Surge::default());
+        Self { groups, line: Trendline::new(), surge, moved_at: now, point_at: 0 }
     }
 
     /// Takes the next packet by time of arrival; learned of `now`.
     pub(super) fn add(&mut self, now: Time, answered: &Answered) {
+        if answered.cluster.is_none() {
+            self.surge.add(answered);
+        }
         match self.groups.add(answered) {
             Step::None => {}
             // The queue that a probe makes is the answer to the probe, not a trend: libwebrtc, which counts it, backs off
@@ -41,26 +48,40 @@ impl Delay {
         }
     }
 
+    /// The feedback ends that was learned of `now`.
+    pub(super) fn conclude(&mut self, now: Time) {
+        self.surge.conclude();
+        if self.surge.is_surge() {
+            self.moved_at = now;
+        }
+    }
+
     /// The receiver's clock is another one.
     pub(super) fn reset(&mut self, now: Time) {
         *self = Self::new(now);
     }
 
-    /// What the line says.
+    /// What is known of the queue.
     pub(super) fn usage(&self) -> Usage {
-        self.line.usage()
+        if self.surge.is_surge() { Usage::Over } else { self.line.usage() }
     }
 
-    /// What the line says, if it had a new point `now`.
+    /// The same, if it was learned `now`.
     pub(super) fn news(&self, now: Time) -> Option<Usage> {
-        (self.moved_at == now).then(|| self.line.usage())
+        (self.moved_at == now).then(|| self.usage())
     }
 
-    /// When the line last had a new point.
+    /// When it was learned.
     pub(super) fn moved_at(&self) -> Time {
         self.moved_at
     }
 
+    /// From when on everything that arrived had waited, where that is known.
+    pub(super) fn queued_since(&self) -> Option<Arrived> {
+        self.surge.queued_since()
+    }
+
+    /// How fast the delay grows.
     pub(super) fn trend(&self) -> f64 {
         self.line.trend()
     }

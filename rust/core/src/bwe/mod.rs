@@ -5,7 +5,7 @@
 //!                  │ number -> time, size, probe                         v
 //!  feedback ─> clock ─┬─> acknowledged ──> what arrives ─┐             limited (uses what it may?)
 //!              (lies  ├─> inter_arrival ─> trendline ────┼─> aimd ──┐  │
-//!               out)  │     groups           over-use    │    ^     │  │
+//!               out)  │     groups    surge  over-use    │    ^     │  │
 //!                     ├─> cluster ──────> probe ─────────┘    │     ├──┴─> min ─> target, and why
 //!                     │     result         when, how far      │     │
 //!                     ├─> collapse ──> nearly all is lost ────┤     │
@@ -34,6 +34,7 @@ mod probe;
 mod report;
 mod sent;
 mod silence;
+mod surge;
 mod trendline;
 
 use core::time::Duration;
@@ -329,7 +330,7 @@ impl Estimator {
 
     /// The most that could be used now, with every wish at its full: nothing is probed beyond it.
     pub fn set_wanted(&mut self, now: Time, wanted: Bitrate) {
-        self.prober.set_wanted(bps(wanted));
+        self.prober.set_wanted(now, bps(wanted));
         self.prober.handle_timeout(now, self.situation());
     }
 
@@ -397,6 +398,7 @@ impl Estimator {
                 self.prober.handle_answered(id, answered);
             }
         }
+        self.delay.conclude(now);
         if let Some(newest) = newest {
             self.note_round_trip(now.since(newest));
         }
@@ -404,13 +406,13 @@ impl Estimator {
 
     fn estimate_anew(&mut self, now: Time) {
         let before = self.target;
-        let throughput = Throughput { steady: self.acknowledged.steady(), recent: self.acknowledged.recent() };
+        let recent = self.acknowledged.recent(self.delay.queued_since());
+        let throughput = Throughput { steady: self.acknowledged.steady(), recent };
         let is_limited = self.limited.is_limited();
         // Without news of the queue, as where only probes flow, the old news are not acted on again.
         let usage = self.delay.news(now);
         let rtt = self.rtt.unwrap_or(FIRST_RTT);
-        let change =
-            usage.map_or(Change::None, |usage| self.aimd.update(now, usage, throughput, rtt, is_limited));
+        let change = usage.map_or(Change::None, |usage| self.aimd.update(now, usage, throughput, rtt, is_limited));
         if change != Change::None {
             self.moved_by = Cause::Delay;
         }

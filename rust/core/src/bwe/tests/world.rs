@@ -89,6 +89,8 @@ pub(super) struct Flow {
     /// Feedback on its way.
     feedbacks: Vec<(u64, Vec<u8>)>,
     pub layer: u64,
+    /// The highest layer flows whatever the target.
+    pub is_fixed: bool,
     pub lies: Vec<Lie>,
     pub starts_at: u64,
 }
@@ -154,6 +156,7 @@ impl World {
             arrivals: Arrivals::new(),
             feedbacks: Vec::new(),
             layer: 0,
+            is_fixed: false,
             lies: Vec::new(),
             starts_at,
         });
@@ -207,7 +210,7 @@ impl World {
     fn send(&mut self, index: usize) {
         let now = Time::from_millis(self.ms);
         let flow = &mut self.flows[index];
-        let target = flow.estimator.estimate().target.as_bps();
+        let target = if flow.is_fixed { 10_000_000 } else { flow.estimator.estimate().target.as_bps() };
         if let Source::Layers(layers) = flow.source
             && self.ms % 33 == 0
         {
