@@ -1,10 +1,12 @@
 //! The delay detector: arrivals in, over-use out (draft-ietf-rmcat-gcc-02 §5).
 
+use core::time::Duration;
+
 use super::Answered;
 use super::clock::Arrived;
 use super::inter_arrival::{InterArrival, Step};
-use super::surge::Surge;
 use super::trendline::{Trendline, Usage};
+use super::waiting::Waiting;
 use crate::time::Time;
 
 /// A pause in what is measured, in microseconds, after which the line begins anew: the queue of then is gone.
@@ -15,7 +17,7 @@ const PAUSE: i64 = 2_000_000;
 pub(super) struct Delay {
     groups: InterArrival,
     line: Trendline,
-    surge: Surge,
+    waiting: Waiting,
     /// When the line last had a new point, on our clock and on the receiver's.
     moved_at: Time,
     point_at: i64,
@@ -23,14 +25,14 @@ pub(super) struct Delay {
 
 impl Delay {
     pub(super) fn new(now: Time) -> Self {
-        let (groups, surge) = (InterArrival::default(), Surge::default());
-        Self { groups, line: Trendline::new(), surge, moved_at: now, point_at: 0 }
+        let (groups, waiting) = (InterArrival::default(), Waiting::default());
+        Self { groups, line: Trendline::new(), waiting, moved_at: now, point_at: 0 }
     }
 
     /// Takes the next packet by time of arrival; learned of `now`.
     pub(super) fn add(&mut self, now: Time, answered: &Answered) {
         if answered.cluster.is_none() {
-            self.surge.add(answered);
+            self.waiting.add(answered);
         }
         match self.groups.add(answered) {
             Step::None => {}
@@ -50,8 +52,8 @@ impl Delay {
 
     /// The feedback ends that was learned of `now`.
     pub(super) fn conclude(&mut self, now: Time) {
-        self.surge.conclude();
-        if self.surge.is_surge() {
+        self.waiting.conclude();
+        if self.waiting.is_surge() {
             self.moved_at = now;
         }
     }
@@ -63,7 +65,12 @@ impl Delay {
 
     /// What is known of the queue.
     pub(super) fn usage(&self) -> Usage {
-        if self.surge.is_surge() { Usage::Over } else { self.line.usage() }
+        match self.line.usage() {
+            _ if self.waiting.is_surge() => Usage::Over,
+            // The line goes up for some time after a stall of the radio, whose queue is gone at once.
+            Usage::Over if self.waiting.is_empty() => Usage::Normal,
+            usage => usage,
+        }
     }
 
     /// The same, if it was learned `now`.
@@ -78,7 +85,12 @@ impl Delay {
 
     /// From when on everything that arrived had waited, where that is known.
     pub(super) fn queued_since(&self) -> Option<Arrived> {
-        self.surge.queued_since()
+        self.waiting.queued_since()
+    }
+
+    /// How long the packet waited that waited least in the last feedback.
+    pub(super) fn waited(&self) -> Duration {
+        self.waiting.waited()
     }
 
     /// How fast the delay grows.

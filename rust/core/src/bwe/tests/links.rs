@@ -47,14 +47,16 @@ fn a_greedy_sender_fills_the_link_and_not_its_queue() {
 #[test]
 fn a_squeeze_is_seen_at_once_and_forgotten_soon() {
     for seed in 1..=8 {
-        let mut world = layered(Link::of(&[(0, 3000), (10_000, 600), (30_000, 3000)]), seed, LAYERS, 2600);
-        world.run(36_000);
+        // Not always in the same step with the probes.
+        let ends_at = 30_000 + 400 * seed;
+        let mut world = layered(Link::of(&[(0, 3000), (10_000, 600), (ends_at, 3000)]), seed, LAYERS, 2600);
+        world.run(ends_at + 6_000);
         let full = world.first(0, 0, |kbps| kbps >= 2500).unwrap();
         let down = world.first(0, 10_000, |kbps| kbps <= 600).unwrap();
         let steady = mean(world.between(0, 14_000, 30_000).map(|sample| sample.kbps));
         let layer = mean(world.between(0, 14_000, 30_000).map(|sample| sample.layer));
         let queue = world.queue_percentile(95, 13_000, 30_000);
-        let up = world.first(0, 30_000, |kbps| kbps >= 2000).unwrap();
+        let up = world.first(0, ends_at, |kbps| kbps >= 2000).unwrap();
         println!("full {full} ms, down {down} ms, then {steady} layer {layer} queue {queue}, up {up} ms");
         assert!(full <= 1500, "the first layers after {full} ms");
         // 40 ms until the queue shows, a round trip, two feedbacks.
@@ -114,6 +116,20 @@ fn layers_outlast_loss_without_delay() {
 }
 
 #[test]
+fn a_radio_that_stalls_is_not_a_queue() {
+    for seed in 1..=5 {
+        for stall_ms in [50, 100, 200] {
+            let mut world = layered(Link { stall_ms, ..Link::of(&[(0, 10_000)]) }, seed, LAYERS, 2600);
+            world.run(40_000);
+            let target = mean(world.between(0, 5_000, 40_000).map(|sample| sample.kbps));
+            let layer = mean(world.between(0, 5_000, 40_000).map(|sample| sample.layer));
+            println!("stalls of {stall_ms} ms: mean {target}, layer {layer}");
+            assert!(layer >= 2200, "{layer}");
+        }
+    }
+}
+
+#[test]
 fn a_policer_is_found_by_its_loss() {
     for seed in 1..=5 {
         let mut world = greedy(Link { queue_ms: 0, jitter_us: 500, ..Link::of(&[(0, 1000)]) }, seed);
@@ -121,7 +137,7 @@ fn a_policer_is_found_by_its_loss() {
         let target = mean(world.between(0, 10_000, 40_000).map(|sample| sample.kbps));
         let most = world.between(0, 10_000, 40_000).map(|sample| sample.kbps).max().unwrap();
         println!("policed at 1000: mean {target}, at most {most}");
-        assert!((850..=1250).contains(&target) && most <= 1350, "{target}, {most}");
+        assert!((850..=1250).contains(&target) && most <= 1400, "{target}, {most}");
     }
 }
 
@@ -178,44 +194,4 @@ fn one_seed_is_one_run() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
-}
-
-#[test]
-fn look() {
-    let Ok(seed) = std::env::var("SEED") else { return };
-    let seed = seed.parse().unwrap();
-    let env = |name: &str, or: u64| std::env::var(name).map_or(or, |value| value.parse().unwrap());
-    let mut world = match std::env::var("CASE").unwrap().as_str() {
-        "burst" => {
-            let mut world = layered(
-                Link { loss: env("LOSS", 50), burst: env("BURST", 8), ..Link::of(&[(0, 10_000)]) },
-                seed,
-                &[1200],
-                1300,
-            );
-            world.flows[0].is_fixed = true;
-            world
-        }
-        "collapse" => layered(Link::of(&[(0, 2000), (10_000, 80), (25_000, 2000)]), seed, LAYERS, 2600),
-        _ => layered(Link::of(&[(0, 3000), (10_000, 600), (30_000, 3000)]), seed, LAYERS, 2600),
-    };
-    world.run(env("END", 40_000));
-    for s in world.between(0, env("FROM", 0), env("END", 40_000)) {
-        let e = s.estimate;
-        if s.ms % env("EVERY", 10) == 0 {
-            println!(
-                "{:>6} target {:>5} {:?} layer {} queue {:>3} acked {:?} loss {:.3} {:?} {:.1} lim {}",
-                s.ms,
-                s.kbps,
-                e.cause,
-                s.layer,
-                s.queue_ms,
-                e.acknowledged.map(|b| b.as_bps() / 1000),
-                e.loss,
-                e.usage,
-                e.trend,
-                e.is_limited
-            );
-        }
-    }
 }

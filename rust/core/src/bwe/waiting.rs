@@ -1,12 +1,15 @@
-//! A queue that fills faster than groups can tell.
+//! How long packets wait in the queue, where groups cannot tell.
 //!
 //! ```text
-//!  a frame of 10 KB at 600 kbit/s arrives over 130 ms, and is one group: the trend needs three of them.
-//!  the least delay of each feedback, above that of the last seconds:    0   3 │ 55 │ 110   -> over-use
+//!  a frame of 10 KB at 600 kbit/s arrives over 130 ms, and is one group: the trend needs three of them
+//!  the least delay of each feedback, above that of the last seconds:   0    3 │  55 │ 110   -> a surge: over-use
+//!  after a stall of the radio everything comes at once, the trend is up: 0 │ 180 │   0      -> empty: no over-use
 //! ```
 //!
-//! Of every feedback only the packet that waited least counts: after a stall of the radio everything comes at once, and the
-//! last of it did not wait. libwebrtc has no such box; its encoders spread frames out, while layers of an SFU are as they are.
+//! Of every feedback only the packet that waited least counts. libwebrtc has no such box; its encoders spread frames out,
+//! while layers of an SFU are as they are.
+
+use core::time::Duration;
 
 use super::Answered;
 use super::clock::Arrived;
@@ -18,12 +21,14 @@ const HIGH: i64 = 60_000;
 const GROWTH: i64 = 10_000;
 /// ... where everything waited as well.
 const BEFORE: i64 = 20_000;
+/// Where a packet waited no longer than this, nothing waits any more.
+const EMPTY: i64 = 5_000;
 /// How long the least delay is remembered, twice: clocks drift, routes change.
 const MEMORY: i64 = 5_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Surge {
+pub(super) struct Waiting {
     /// The least delay since `since`, and in the time before.
     least: Option<i64>,
     least_before: Option<i64>,
@@ -39,7 +44,7 @@ pub(super) struct Surge {
     queued_since: Option<Arrived>,
 }
 
-impl Surge {
+impl Waiting {
     /// A packet of the feedback in hand arrived.
     pub(super) fn add(&mut self, answered: &Answered) {
         let delay = answered.arrived - micros(answered.sent_at);
@@ -64,9 +69,19 @@ impl Surge {
         self.first_before = Some(first);
     }
 
+    /// How long the packet waited that waited least in the last feedback.
+    pub(super) fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited.max(0).unsigned_abs())
+    }
+
     /// Whether there is a surge.
     pub(super) fn is_surge(&self) -> bool {
         self.queued_since.is_some()
+    }
+
+    /// Whether the last feedback has a packet that did not wait.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waited < EMPTY
     }
 
     /// From when on everything that arrived had waited, while there is a surge.
