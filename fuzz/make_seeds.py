@@ -49,6 +49,12 @@ def structure() -> bytes:
     return bits(*head, *layers, *indications, *differences, *chains, *size)
 
 
+def feedback(base: int, count: int, reference: int, *deltas: int) -> bytes:
+    """Transport-wide feedback as the estimator's target takes it: every packet received, so many times 250 us apart."""
+    fci = short(base) + short(count) + word(reference << 8) + short(1 << 13 | count) + bytes(deltas)
+    return b"\x03" + chunk(b"\x0f\xcd" + word(1) + word(2) + fci)
+
+
 def client_hello(suites: tuple[int, ...], *extensions: tuple[int, bytes], cut_at: int = 200) -> bytes:
     """A ClientHello (RFC 6347 §4.2) in records of at most so many bytes of it, each a datagram of its own."""
     block = b"".join(short(kind) + short(len(content)) + content for kind, content in extensions)
@@ -260,6 +266,20 @@ def seeds() -> dict[str, dict[str, bytes]]:
             "reserved_id": rtp(extension=one_byte((1, b"0"), (15, b"x"), (2, b"h"))),
         },
         "rtcp": REPORTS,
+        "bwe": {
+            # Ten rounds of four packets 16 ms apart, each answered; something more is wanted, then silence.
+            "steady": b"\x06\x3f\xff"
+            + b"".join(
+                b"\x41\x04\xb0" * 4 + feedback(1 + 4 * n, 4, n, 0 if n else 40, 64, 64, 64) for n in range(10)
+            )
+            + b"\xff" * 30,
+            "lies": b"\x41\x04\xb0" * 4
+            + feedback(1, 4, 1, 0, 64, 64, 64)
+            + feedback(3, 4, 1, 0, 64, 64, 64)
+            + feedback(0x8001, 1, 1, 0)
+            + feedback(1, 1, 0x800000, 0),
+            "remb": b"\x03" + chunk(b"\x0f\xce" + word(1) + word(0) + b"REMB" + b"\x01\x0b\x71\xb0" + word(9)),
+        },
         "dcep": {"open": open_, "unordered": b"\x03\x81" + open_[2:], "ack": b"\x02"},
         "envelope": {
             f"{name}_{flags}": bytes([flags]) + packet

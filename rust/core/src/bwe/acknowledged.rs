@@ -7,6 +7,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::Answered;
+use super::clock::Arrived;
 use super::number::{float, micros, seconds};
 
 /// Packets that are remembered at most: half a second of 10 Mbit/s.
@@ -15,6 +16,9 @@ const MAX_PACKETS: usize = 500;
 const STEADY: Window = Window { packets: 20, span: Duration::from_millis(500), longest: Duration::from_secs(2) };
 /// What the rate after a change is taken over: two feedbacks, and at low rates a few packets.
 const RECENT: Window = Window { packets: 4, span: Duration::from_millis(150), longest: Duration::from_secs(1) };
+
+/// ... and while everything waits, in microseconds at least: what arrives then arrives evenly.
+const MIN_QUEUED: i64 = 50_000;
 
 /// Packets from the newest back: as many as fill both the count and the span, unless that gets too long.
 struct Window {
@@ -26,7 +30,7 @@ struct Window {
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
     sent: i64,
-    arrived: i64,
+    arrived: Arrived,
     bytes: u32,
 }
 
@@ -60,8 +64,15 @@ impl Acknowledged {
     }
 
     /// The rate that arrives now: exact while a queue stands before the link, whatever was sent since; rough otherwise.
-    pub(super) fn recent(&self) -> Option<f64> {
-        self.rates(&RECENT).map(|(_, received)| received)
+    /// `queued_since`: everything that arrived from then on waited, so that what arrived before says nothing.
+    pub(super) fn recent(&self, queued_since: Option<Arrived>) -> Option<f64> {
+        let queued = queued_since.and_then(|since| {
+            let newest = self.arrivals.back()?;
+            let span = (newest.arrived - since).max(MIN_QUEUED);
+            let span = Duration::from_micros(span.unsigned_abs());
+            self.rates(&Window { packets: 2, span, longest: span })
+        });
+        queued.or_else(|| self.rates(&RECENT)).map(|(_, received)| received)
     }
 
     /// At which rate the packets of a window were sent, and at which they arrived.
@@ -86,11 +97,12 @@ impl Acknowledged {
             first_sent = if arrival.sent < first_sent.sent { arrival } else { first_sent };
             last_sent = if arrival.sent > last_sent.sent { arrival } else { last_sent };
         }
-        if count < window.packets.min(RECENT.packets) {
+        if count < window.packets.min(RECENT.packets) || newest.arrived == oldest.arrived {
             return None;
         }
-        // A lost feedback leaves a hole that says nothing; where pauses are the rule the second longest is as long.
-        let received_over = newest.arrived - oldest.arrived - gap + second_gap;
+        // Among many packets one long gap is a lost feedback, a hole that says nothing; a pause that is the rule has its like.
+        let hole = if count >= STEADY.packets { gap - second_gap } else { 0 };
+        let received_over = newest.arrived - oldest.arrived - hole;
         let sent_over = last_sent.sent - first_sent.sent;
         // The first to arrive opens the interval, the last that was sent closes it: neither is inside.
         let received = float(total - u64::from(oldest.bytes)) * 8.0 / seconds(received_over.max(1000));

@@ -53,7 +53,7 @@ impl Collapse {
     /// What gets through, in bit/s, where the link has collapsed.
     pub(super) fn poll(&mut self, now: Time) -> Option<f64> {
         let newest = self.fates.back()?;
-        let (mut packets, mut lost, mut received_bytes) = (0, 0, 0);
+        let (mut packets, mut lost, mut received_bytes) = (0_usize, 0_usize, 0);
         let (mut run, mut holes) = (0, 0);
         let mut span = 0;
         for fate in self.fates.iter().rev() {

@@ -20,12 +20,13 @@ pub(super) struct Limited {
     budget: f64,
     rate: f64,
     updated_at: Time,
-    is_limited: bool,
+    /// Limited, or not.
+    state: bool,
 }
 
 impl Limited {
     pub(super) fn new(now: Time, target: f64) -> Self {
-        let mut limited = Self { budget: 0.0, rate: 0.0, updated_at: now, is_limited: false };
+        let mut limited = Self { budget: 0.0, rate: 0.0, updated_at: now, state: false };
         limited.set_target(target);
         limited
     }
@@ -38,9 +39,9 @@ impl Limited {
         self.budget = (self.budget + self.rate * passed - float(u64::from(bytes))).clamp(-most, most);
         let level = self.budget / most;
         if level > BEGIN {
-            self.is_limited = true;
+            self.state = true;
         } else if level < END {
-            self.is_limited = false;
+            self.state = false;
         }
     }
 
@@ -49,6 +50,6 @@ impl Limited {
     }
 
     pub(super) fn is_limited(&self) -> bool {
-        self.is_limited
+        self.state
     }
 }

@@ -142,12 +142,12 @@ impl Loss {
             self.held = Some((now + GROWTH_WINDOW, self.best.rate * MAX_GROWTH));
         }
         self.best = best;
-        self.is_limiting = self.rate() < delay;
+        self.is_limiting = self.allowed() < delay;
     }
 
-    /// What the loss allows, in bit/s; without bounds while it says nothing.
+    /// What the loss allows, in bit/s; without bounds while that is more than the delay does.
     pub(super) fn rate(&self) -> f64 {
-        self.best.rate.min(self.instant_bound()).max(self.floor)
+        if self.is_limiting { self.allowed() } else { f64::INFINITY }
     }
 
     /// The share that is lost, weighed over the last seconds: 0 to 1.
@@ -164,8 +164,13 @@ impl Loss {
 
     /// No more than `rate` gets through.
     pub(super) fn lower(&mut self, rate: f64) {
+        self.is_limiting = true;
         self.best.rate = self.best.rate.min(rate);
         self.floor = self.floor.min(rate);
+    }
+
+    fn allowed(&self) -> f64 {
+        self.best.rate.min(self.instant_bound()).max(self.floor)
     }
 
     /// Ends the observation that grows, if it is long enough.

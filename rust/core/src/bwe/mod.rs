@@ -5,7 +5,7 @@
 //!                  │ number -> time, size, probe                         v
 //!  feedback ─> clock ─┬─> acknowledged ──> what arrives ─┐             limited (uses what it may?)
 //!              (lies  ├─> inter_arrival ─> trendline ────┼─> aimd ──┐  │
-//!               out)  │     groups           over-use    │    ^     │  │
+//!               out)  │     groups    waiting  over-use  │    ^     │  │
 //!                     ├─> cluster ──────> probe ─────────┘    │     ├──┴─> min ─> target, and why
 //!                     │     result         when, how far      │     │
 //!                     ├─> collapse ──> nearly all is lost ────┤     │
@@ -26,6 +26,7 @@ mod clock;
 mod cluster;
 mod collapse;
 mod delay;
+mod estimate;
 mod inter_arrival;
 mod limited;
 mod loss;
@@ -35,10 +36,12 @@ mod report;
 mod sent;
 mod silence;
 mod trendline;
+mod waiting;
 
 use core::time::Duration;
 
 pub use cluster::{Cluster, ClusterId};
+pub use estimate::{Cause, Estimate, Lie, Settings, Stats};
 pub use trendline::Usage;
 
 use self::acknowledged::Acknowledged;
@@ -70,104 +73,6 @@ const DROP: f64 = 0.9;
 const STALE_AFTER: Duration = Duration::from_millis(500);
 /// The round trip until one is known.
 const FIRST_RTT: Duration = Duration::from_millis(200);
-
-/// The bounds of an estimate, and where it starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// What is believed before anything is known.
-    pub start: Bitrate,
-    /// The target never falls below this, above zero.
-    pub min: Bitrate,
-    /// ... nor rises above this.
-    pub max: Bitrate,
-}
-
-/// What set the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// Nothing is known yet.
-    Start,
-    /// The delay: it grew at more, or nothing more was tried.
-    Delay,
-    /// The loss.
-    Loss,
-    /// The receiver's own estimate.
-    Remb,
-    /// A probe that got through.
-    Probe,
-    /// Feedback stays away.
-    Silence,
-    /// The bound in the settings.
-    Maximum,
-}
-
-impl Cause {
-    /// As a metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Delay => "delay",
-            Self::Loss => "loss",
-            Self::Remb => "remb",
-            Self::Probe => "probe",
-            Self::Silence => "silence",
-            Self::Maximum => "maximum",
-        }
-    }
-}
-
-/// What is believed of the path now.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    /// What may be sent, within the bounds of the settings.
-    pub target: Bitrate,
-    /// What set it.
-    pub cause: Cause,
-    /// What arrives, over the last half second or more.
-    pub acknowledged: Option<Bitrate>,
-    /// The share of packets lost over the last seconds, 0 to 1.
-    pub loss: f64,
-    /// Smoothed; from feedback it includes what the receiver waits before it reports.
-    pub rtt: Option<Duration>,
-    /// Whether the queue before the bottleneck grows.
-    pub usage: Usage,
-    /// How fast it grows, in the milliseconds that over-use is judged by: some ten are much.
-    pub trend: f64,
-    /// Less is sent than the target allows, because there is no more to send.
-    pub is_limited: bool,
-}
-
-/// Why a feedback was not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
-    /// It reports numbers that were never sent.
-    NeverSent,
-    /// Its times lie 10 s or more from where they can be.
-    ImpossibleTime,
-}
-
-/// Totals since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Feedback packets that were believed.
-    pub feedbacks: u64,
-    /// ... and that brought nothing new: repeated, overtaken, or too late.
-    pub stale_feedbacks: u64,
-    /// Feedback packets and estimates of receivers that cannot be true.
-    pub lies: u64,
-    /// Packets whose arrival was reported.
-    pub received: u64,
-    /// Packets that were reported missing; some of them arrived after all.
-    pub lost: u64,
-    /// Packets that no feedback said anything of.
-    pub unanswered: u64,
-    /// Probes handed out.
-    pub probes: u64,
-    /// Probes that raised the estimate.
-    pub probes_succeeded: u64,
-    /// Times that the delay, a collapse or silence took something off the target.
-    pub reductions: u64,
-}
 
 /// A packet with its arrival.
 #[derive(Clone, Copy, Debug)]
@@ -329,7 +234,7 @@ impl Estimator {
 
     /// The most that could be used now, with every wish at its full: nothing is probed beyond it.
     pub fn set_wanted(&mut self, now: Time, wanted: Bitrate) {
-        self.prober.set_wanted(bps(wanted));
+        self.prober.set_wanted(now, bps(wanted));
         self.prober.handle_timeout(now, self.situation());
     }
 
@@ -364,6 +269,7 @@ impl Estimator {
             rtt: self.rtt,
             usage: self.delay.usage(),
             trend: self.delay.trend(),
+            queue: self.delay.waited(),
             is_limited: self.limited.is_limited(),
         }
     }
@@ -397,6 +303,7 @@ impl Estimator {
                 self.prober.handle_answered(id, answered);
             }
         }
+        self.delay.conclude(now);
         if let Some(newest) = newest {
             self.note_round_trip(now.since(newest));
         }
@@ -404,7 +311,8 @@ impl Estimator {
 
     fn estimate_anew(&mut self, now: Time) {
         let before = self.target;
-        let throughput = Throughput { steady: self.acknowledged.steady(), recent: self.acknowledged.recent() };
+        let recent = self.acknowledged.recent(self.delay.queued_since());
+        let throughput = Throughput { steady: self.acknowledged.steady(), recent };
         let is_limited = self.limited.is_limited();
         // Without news of the queue, as where only probes flow, the old news are not acted on again.
         let usage = self.delay.news(now);

@@ -96,10 +96,11 @@ impl Prober {
     }
 
     /// What could be used if it were there.
-    pub(super) fn set_wanted(&mut self, wanted: f64) {
-        if wanted > self.wanted * RAISED && self.is_idle() {
-            // Somebody wants something new; what was tried for less says little of it.
+    pub(super) fn set_wanted(&mut self, now: Time, wanted: f64) {
+        if wanted > self.wanted * RAISED {
+            // Somebody wants something new, and should not wait for what failed before.
             self.interval = MIN_INTERVAL;
+            self.next_at = self.next_at.min(now + MIN_INTERVAL);
         }
         self.wanted = wanted;
     }

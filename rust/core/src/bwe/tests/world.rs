@@ -12,6 +12,7 @@ use crate::units::{Bitrate, SeqNo, Ssrc};
 
 /// A full packet on the wire.
 const PACKET: usize = 1200;
+
 /// Splitmix64.
 #[derive(Clone)]
 pub(super) struct Dice(pub u64);
@@ -56,6 +57,8 @@ pub(super) struct Link {
     pub feedback_faults: [u64; 3],
     /// Packets that arrive up to this much later, and so out of order.
     pub jitter_us: u64,
+    /// Every second, for so many ms, nothing leaves the queue: a radio that scans, a cell that changes.
+    pub stall_ms: u64,
 }
 
 impl Link {
@@ -69,6 +72,7 @@ impl Link {
             burst: 1,
             feedback_faults: [0; 3],
             jitter_us: 0,
+            stall_ms: 0,
         }
     }
 
@@ -83,14 +87,92 @@ pub(super) struct Flow {
     source: Source,
     /// Media that waits for the pacer.
     backlog: VecDeque<usize>,
-    owed: f64,
-    cluster: Option<(Cluster, u32, u32, f64)>,
+    /// Bits that may leave.
+    owed: i64,
+    probe: Option<Probe>,
     arrivals: Arrivals,
     /// Feedback on its way.
     feedbacks: Vec<(u64, Vec<u8>)>,
     pub layer: u64,
+    /// The highest layer flows whatever the target.
+    pub is_fixed: bool,
     pub lies: Vec<Lie>,
     pub starts_at: u64,
+}
+
+/// A probe that leaves.
+struct Probe {
+    cluster: Cluster,
+    packets: u32,
+    bytes: u32,
+    owed: i64,
+}
+
+impl Probe {
+    fn is_done(&self) -> bool {
+        self.packets >= self.cluster.packets.into() && self.bytes >= self.cluster.bytes
+    }
+}
+
+impl Flow {
+    /// The highest layer that may flow, a frame of so many percent of its mean.
+    fn make_frame(&mut self, percent: u64) {
+        let Source::Layers(layers) = self.source else { return };
+        let target = if self.is_fixed { u64::MAX } else { self.estimator.estimate().target.as_bps() };
+        self.layer = layers.iter().rev().find(|&&kbps| kbps * 1000 <= target).copied().unwrap_or(0);
+        let mut frame = usize::try_from(self.layer * 33 / 8 * percent / 100).unwrap();
+        while frame > 0 {
+            let size = frame.min(PACKET);
+            self.backlog.push_back(size.max(60));
+            frame -= size;
+        }
+        // The backlog of a layer that is gone is not worth its delay.
+        while self.backlog.iter().sum::<usize>() > 30_000 {
+            self.backlog.pop_front();
+        }
+    }
+
+    /// What leaves of a probe in this millisecond: media, and padding where there is none.
+    fn pace_probe(&mut self) -> Vec<usize> {
+        let Some(probe) = &mut self.probe else { return Vec::new() };
+        probe.owed += per_ms(probe.cluster.rate.as_bps());
+        let padding = usize::try_from(probe.cluster.bytes.div_ceil(probe.cluster.packets.into())).unwrap();
+        let mut out = Vec::new();
+        while probe.owed > 0 && !probe.is_done() {
+            let size = self.backlog.pop_front().unwrap_or(padding.clamp(60, PACKET));
+            probe.owed -= bits(size);
+            probe.packets += 1;
+            probe.bytes += u32::try_from(size).unwrap();
+            out.push(size);
+        }
+        if probe.is_done() {
+            self.probe = None;
+        }
+        out
+    }
+
+    /// What leaves of the media in this millisecond: frames at twice the target.
+    fn pace_media(&mut self) -> Vec<usize> {
+        let target = if self.is_fixed { 10_000_000 } else { self.estimator.estimate().target.as_bps() };
+        let is_greedy = matches!(self.source, Source::Greedy);
+        let pace = if is_greedy { 1 } else { 2 };
+        self.owed = (self.owed + pace * per_ms(target)).min(2 * bits(PACKET));
+        let mut out = Vec::new();
+        while self.owed > 0 {
+            let Some(size) = (if is_greedy { Some(PACKET) } else { self.backlog.pop_front() }) else { break };
+            self.owed -= bits(size);
+            out.push(size);
+        }
+        out
+    }
+}
+
+fn per_ms(bps: u64) -> i64 {
+    i64::try_from(bps / 1000).unwrap()
+}
+
+fn bits(bytes: usize) -> i64 {
+    i64::try_from(bytes * 8).unwrap()
 }
 
 /// One sample each 10 ms of each flow.
@@ -149,11 +231,12 @@ impl World {
             estimator,
             source,
             backlog: VecDeque::new(),
-            owed: 0.0,
-            cluster: None,
+            owed: 0,
+            probe: None,
             arrivals: Arrivals::new(),
             feedbacks: Vec::new(),
             layer: 0,
+            is_fixed: false,
             lies: Vec::new(),
             starts_at,
         });
@@ -207,58 +290,15 @@ impl World {
     fn send(&mut self, index: usize) {
         let now = Time::from_millis(self.ms);
         let flow = &mut self.flows[index];
-        let target = flow.estimator.estimate().target.as_bps();
-        if let Source::Layers(layers) = flow.source
-            && self.ms % 33 == 0
-        {
-            flow.layer = layers.iter().rev().find(|&&kbps| kbps * 1000 <= target).copied().unwrap_or(0);
-            let mut frame = usize::try_from(flow.layer * 33 / 8).unwrap();
-            // Frames differ.
-            frame = frame * (70 + usize::try_from(self.dice.next() % 61).unwrap()) / 100;
-            while frame > 0 {
-                let size = frame.min(PACKET);
-                flow.backlog.push_back(size.max(60));
-                frame -= size;
-            }
-            // A layer that is gone leaves no backlog worth its delay.
-            while flow.backlog.iter().sum::<usize>() > 30_000 {
-                flow.backlog.pop_front();
-            }
+        if self.ms.is_multiple_of(33) {
+            flow.make_frame(70 + self.dice.next() % 61);
         }
-        if flow.cluster.is_none() {
-            flow.cluster = flow.estimator.poll_probe(now).map(|cluster| (cluster, 0, 0, 0.0));
+        if flow.probe.is_none() {
+            flow.probe = flow.estimator.poll_probe(now).map(|cluster| Probe { cluster, packets: 0, bytes: 0, owed: 0 });
         }
-        let mut out: Vec<(usize, Option<_>)> = Vec::new();
-        if let Some((cluster, packets, bytes, owed)) = &mut flow.cluster {
-            *owed += cluster.rate.as_bps() as f64 / 8000.0;
-            let padding = usize::try_from(cluster.bytes / u32::from(cluster.packets)).unwrap().clamp(60, PACKET);
-            while *owed > 0.0 && !(*packets >= cluster.packets.into() && *bytes >= cluster.bytes) {
-                let size = flow.backlog.pop_front().unwrap_or(padding);
-                *owed -= size as f64;
-                *packets += 1;
-                *bytes += u32::try_from(size).unwrap();
-                out.push((size, Some(cluster.id)));
-            }
-            if *packets >= cluster.packets.into() && *bytes >= cluster.bytes {
-                flow.cluster = None;
-            }
-        } else {
-            let pace = if matches!(flow.source, Source::Greedy) { 1.0 } else { 2.0 };
-            flow.owed = (flow.owed + pace * target as f64 / 8000.0).min(2.0 * PACKET as f64);
-            while flow.owed > 0.0 {
-                let size = match flow.source {
-                    Source::Greedy => PACKET,
-                    Source::Layers(_) => match flow.backlog.pop_front() {
-                        Some(size) => size,
-                        None => break,
-                    },
-                };
-                flow.owed -= size as f64;
-                out.push((size, None));
-            }
-        }
-        for (size, cluster) in out {
-            let number = self.flows[index].estimator.handle_sent(now, size, cluster);
+        let id = flow.probe.as_ref().map(|probe| probe.cluster.id);
+        for size in if id.is_some() { flow.pace_probe() } else { flow.pace_media() } {
+            let number = self.flows[index].estimator.handle_sent(now, size, id);
             self.enter(index, number, size);
         }
     }
@@ -283,7 +323,10 @@ impl World {
         if waiting + size > limit || is_lost {
             return;
         }
-        let start = self.busy_until_us.max(now_us);
+        let mut start = self.busy_until_us.max(now_us);
+        if start % 1_000_000 < self.link.stall_ms * 1000 {
+            start = start / 1_000_000 * 1_000_000 + self.link.stall_ms * 1000;
+        }
         self.busy_until_us = start + size as u64 * 8000 / kbps;
         self.queued.push_back((self.busy_until_us, size));
         let jitter = self.dice.next() % (self.link.jitter_us + 1);
@@ -338,7 +381,7 @@ impl World {
     }
 
     fn sample(&mut self, index: usize) {
-        if self.ms % 10 != 0 {
+        if !self.ms.is_multiple_of(10) {
             return;
         }
         let flow = &self.flows[index];
