@@ -181,6 +181,8 @@ def sample(at: float, frames: int, *, height: int = 720, **more: float) -> dict[
         "firCount": 1,
         "keyFramesDecoded": 2,
         "packetsLost": 10,
+        "jitterBufferDelay": 0.03 * frames,
+        "jitterBufferEmittedCount": frames,
         "playedAt": 1e12 + at,
         "playedRtp": int((1 << 32) - 90_000 + at * 90) % (1 << 32),
     }
@@ -188,6 +190,8 @@ def sample(at: float, frames: int, *, height: int = 720, **more: float) -> dict[
         "totalSamplesReceived": 48 * at,
         "concealedSamples": 0.48 * at,
         "silentConcealedSamples": 0.24 * at,
+        "jitterBufferDelay": 0.05 * 48 * at,
+        "jitterBufferEmittedCount": 48 * at,
         "bytesReceived": 40_000,
         "headerBytesReceived": 10_000,
         "playedAt": 1e12 + at + more.get("late", 0),
@@ -215,7 +219,8 @@ def test_a_run_without_faults_has_figures_that_say_so():
     assert (found["lost"], found["unrepaired"]) == (10, 2)
     assert (found["plis"], found["publisher_kbps"], found["join_to_frame_ms"]) == (2, 1200, 400)
     # The sender's clock turned over meanwhile.
-    assert found["skew_p95_ms"] == pytest.approx(0, abs=1)
+    assert found["skew_p95_ms"] == pytest.approx(20, abs=1)
+    assert (found["audio_buffer_ms"], found["video_buffer_ms"]) == pytest.approx((50, 30))
     assert found.keys() <= UNITS.keys()
     assert "utilisation_percent" not in found
 
@@ -242,8 +247,9 @@ def test_a_gap_is_as_long_as_both_ways_to_see_it_allow():
 def test_skew_is_what_sound_and_picture_have_moved_against_each_other():
     together = [sample(at, at * 30 // 1000) for at in range(500, 10_000, 50)]
     apart = [sample(at, at * 30 // 1000, late=60) for at in range(10_000, 20_000, 50)]
-    assert max(map(abs, skews_ms(together))) < 1
-    assert max(skews_ms(together + apart)) == pytest.approx(60, abs=1)
+    # Sound waits 20 ms longer than pictures from the first, and later plays 60 ms later than that.
+    assert set(map(round, skews_ms(together))) == {20}
+    assert set(map(round, skews_ms(together + apart))) == {20, 80}
     told = [{"audio": {"estimatedPlayoutTimestamp": 1030}, "video": {"estimatedPlayoutTimestamp": 1000}}]
     assert skews_ms(told) == [30]
 

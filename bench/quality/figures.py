@@ -29,6 +29,8 @@ UNITS = {
     "full_layer_percent": "%",
     "full_layer_after_s": "s",
     "skew_p95_ms": "ms",
+    "video_buffer_ms": "ms",
+    "audio_buffer_ms": "ms",
     "retransmitted_percent": "%",
     "fec_percent": "%",
     "utilisation_percent": "%",
@@ -118,6 +120,7 @@ def figures(run: Run) -> dict[str, float]:
             "unrepaired": max(0, last["packetsLost"] - last["retransmittedPacketsReceived"]),
         }
         found["repair_percent"] = found["retransmitted_percent"] + found["fec_percent"]
+        found["video_buffer_ms"] = buffered_ms(video[0][1], last)
     else:
         # Nothing was ever seen.
         found |= {"frozen_s": ends_ms / 1000, "no_frame_s": ends_ms / 1000, "fps": 0}
@@ -125,6 +128,7 @@ def figures(run: Run) -> dict[str, float]:
         last = audio[-1]
         concealed = last["concealedSamples"] - last["silentConcealedSamples"]
         found["concealed_percent"] = 100 * concealed / last["totalSamplesReceived"]
+        found["audio_buffer_ms"] = buffered_ms(audio[0], last)
     if run.viewer["first_frame_ms"] is not None:
         found["join_to_frame_ms"] = run.viewer["first_frame_ms"]
     if (skews := skews_ms(samples)) and len(skews) > 20:
@@ -161,11 +165,10 @@ def _longest(times: Sequence[float]) -> float:
 
 
 def skews_ms(samples: Sequence[dict[str, Any]]) -> list[float]:
-    """How far sound and picture are apart, or where that is not told, have drifted apart since both began.
+    """How much later sound plays than the picture that belongs to it.
 
     LiveKit's SDK tells it, Chromium no longer does. There each plays at a time of its own clock, and the difference of
-    the two offsets is constant while they stay together. Which constant is right only the sender knows: so the
-    beginning is the reference, by then the viewer has them aligned.
+    the two offsets is constant while they stay as far apart as they are. How far that is, the two buffers tell.
     """
     both = [(one["audio"], one["video"]) for one in samples if {"audio", "video"} <= one.keys()]
     told = [[one.get("estimatedPlayoutTimestamp") for one in pair] for pair in both]
@@ -192,8 +195,22 @@ def skews_ms(samples: Sequence[dict[str, Any]]) -> list[float]:
     early = sorted(offset for at, offset in offsets if 2000 <= at - begins < SETTLED_S * 1000)
     if not early:
         return []
-    reference = early[len(early) // 2]
+    # By then what each waits for in its own buffer says how far they are apart: the network's part is one and the same.
+    apart = _buffered_ms(samples, "audio", begins) - _buffered_ms(samples, "video", begins)
+    reference = early[len(early) // 2] - apart
     return [offset - reference for at, offset in offsets if at - begins >= 2000]
+
+
+def _buffered_ms(samples: Sequence[dict[str, Any]], kind: str, begins: float) -> float:
+    """The mean time that what was played in the first seconds had waited, from its first packet on."""
+    early = [one[kind] for one in samples if kind in one and 2000 <= one["at"] - begins < SETTLED_S * 1000]
+    return buffered_ms(early[0], early[-1])
+
+
+def buffered_ms(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """The mean time that what was played between two samples had waited."""
+    count = after["jitterBufferEmittedCount"] - before["jitterBufferEmittedCount"]
+    return 1000 * (after["jitterBufferDelay"] - before["jitterBufferDelay"]) / max(1, count)
 
 
 def _limited(down: dict[str, Any], video: Sequence[tuple[float, dict[str, Any]]]) -> dict[str, float]:

@@ -33,6 +33,8 @@ NOTED = {
     "nackCount": "nack_count",
     "pliCount": "pli_count",
     "firCount": "fir_count",
+    "jitterBufferDelay": "jitter_buffer_delay",
+    "jitterBufferEmittedCount": "jitter_buffer_emitted_count",
     "totalSamplesReceived": "total_samples_received",
     "concealedSamples": "concealed_samples",
     "silentConcealedSamples": "silent_concealed_samples",
