@@ -269,9 +269,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "bwe": {
             # Ten rounds of four packets 16 ms apart, each answered; something more is wanted, then silence.
             "steady": b"\x06\x3f\xff"
-            + b"".join(
-                b"\x41\x04\xb0" * 4 + feedback(1 + 4 * n, 4, n, 0 if n else 40, 64, 64, 64) for n in range(10)
-            )
+            + b"".join(b"\x41\x04\xb0" * 4 + feedback(1 + 4 * n, 4, n, 0 if n else 40, 64, 64, 64) for n in range(10))
             + b"\xff" * 30,
             "lies": b"\x41\x04\xb0" * 4
             + feedback(1, 4, 1, 0, 64, 64, 64)
