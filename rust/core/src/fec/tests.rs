@@ -95,7 +95,7 @@ fn recover(all: &[Vec<u8>], media: usize, arriving: &[usize]) -> Vec<usize> {
 /// Which packets can be known when these are lost, by taking sums with one loss until there are no more.
 fn recoverable(masks: &[u64], mut lost: u64) -> u64 {
     let all = lost;
-    while let Some(mask) = masks.iter().find(|&mask| (lost & mask).count_ones() == 1) {
+    while let Some(mask) = masks.iter().find(|&mask| (lost & mask).is_power_of_two()) {
         lost &= !mask;
     }
     all & !lost
@@ -334,6 +334,90 @@ fn parse(format: Format, payload: &[u8]) -> Repair<'_> {
         Format::FlexFec(_) => flexfec::parse(payload).unwrap(),
         Format::UlpFec => ulpfec::parse(payload).unwrap(),
     }
+}
+
+/// The packets that a repair packet names.
+fn named(format: Format, payload: &[u8]) -> Vec<u16> {
+    let repair = parse(format, payload);
+    (0..109).filter(|i| repair.mask >> i & 1 != 0).map(|i| repair.base.wrapping_add(i)).collect()
+}
+
+#[test]
+fn a_window_ends_with_its_frames_or_its_packets() {
+    let packets: Vec<_> = (0..20).map(|i| media(i, u64::from(i % 3 == 2), 10)).collect();
+    let windows = |plan| -> Vec<_> {
+        encode(plan, Format::UlpFec, &packets).iter().map(|payload| named(Format::UlpFec, payload)).collect()
+    };
+    let two_frames = windows(Plan::new(1, 48, 2, 1));
+    assert_eq!(two_frames[..2], [(0..6).collect::<Vec<_>>(), (6..12).collect()]);
+    assert_eq!(two_frames.last().unwrap(), &[18, 19], "closed early");
+    let four_packets = windows(Plan::new(2, 4, 9, 1));
+    assert_eq!(four_packets[..3], [vec![0, 2], vec![1, 3], vec![4, 6]]);
+}
+
+#[test]
+fn late_and_repeated_packets_are_left_out_and_a_jump_ends_the_window() {
+    let mut encoder = Encoder::new(Plan::new(1, 48, 9, 1));
+    let mut out = [0; 1500];
+    let add = |encoder: &mut Encoder, number| {
+        let packet = media(number, 0, 10);
+        encoder.add(&Header::parse(&packet).unwrap().fixed(), &[&packet[12..]])
+    };
+    for number in [65_535, 0, 0, 65_534, 45] {
+        assert!(!add(&mut encoder, number), "{number}");
+    }
+    assert!(add(&mut encoder, 48), "49 behind the first");
+    let len = encoder.write(Format::UlpFec, &mut out).unwrap();
+    assert_eq!(named(Format::UlpFec, &out[..len]), [65_535, 0, 45]);
+    assert_eq!(encoder.write(Format::UlpFec, &mut out), None);
+    assert!(!encoder.is_complete() && !encoder.close(), "an empty window");
+    assert!(!add(&mut encoder, 49));
+    assert!(add(&mut encoder, 49 + 47), "no further packet would fit a mask");
+}
+
+#[test]
+fn what_was_not_written_in_time_is_given_up() {
+    let packet = media(1, 0, 10);
+    let fixed = Header::parse(&packet).unwrap().fixed();
+    let at = |sequence_number| FixedHeader { sequence_number, ..fixed };
+    let mut encoder = Encoder::new(Plan::new(2, 4, 9, 1));
+    let mut out = [0; 1500];
+    for number in 0..4 {
+        encoder.add(&at(number), &[&packet[12..]]);
+    }
+    assert!(encoder.write(Format::UlpFec, &mut out).is_some() && encoder.is_complete());
+    assert!(!encoder.add(&at(4), &[&[9; 20]]));
+    assert!(encoder.close());
+    let len = encoder.write(Format::UlpFec, &mut out).unwrap();
+    assert_eq!((named(Format::UlpFec, &out[..len]), parse(Format::UlpFec, &out[..len]).body), (vec![4], &[9; 20][..]));
+    // Another plan begins anew, and more repair packets have room.
+    encoder.add(&at(5), &[&[9; 20]]);
+    encoder.set_plan(Plan::new(3, 3, 9, 1));
+    assert!(!encoder.add(&at(6), &[&[1]]) && !encoder.add(&at(7), &[&[2]]) && encoder.add(&at(8), &[&[3]]));
+    for (number, byte) in [(6, 1), (7, 2), (8, 3)] {
+        let len = encoder.write(Format::UlpFec, &mut out).unwrap();
+        let body = parse(Format::UlpFec, &out[..len]).body.to_vec();
+        assert_eq!((named(Format::UlpFec, &out[..len]), body), (vec![number], vec![byte]));
+    }
+}
+
+#[test]
+fn mutable_bytes_count_as_zero() {
+    let mut encoder = Encoder::new(Plan::new(4, 8, 9, 2));
+    let mut out = [0; 1500];
+    let header = FixedHeader::default();
+    encoder.add(&header, &[&[1, 2, 3, 4], &[5, 6]]);
+    encoder.cancel(1, &[2, 3]);
+    encoder.cancel(5, &[6; 2000]);
+    assert!(encoder.close());
+    for _ in 0..2 {
+        let len = encoder.write(Format::UlpFec, &mut out).unwrap();
+        assert_eq!(parse(Format::UlpFec, &out[..len]).body, [1, 0, 0, 4, 5, 6]);
+    }
+    assert_eq!(encoder.write(Format::UlpFec, &mut out), None, "sums of nothing are not sent");
+    let mut lost = Vec::new();
+    encoder.coverage().repairable([0].into_iter(), |number| lost.push(number));
+    assert_eq!(lost, [0]);
 }
 
 proptest! {

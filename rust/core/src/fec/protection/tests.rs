@@ -57,7 +57,7 @@ fn simulate(plan: Plan, conditions: &Conditions) -> Outcome {
     for frame in 0..20_000_u32 {
         let scale = if frame % 300 == 0 { 6.0 } else { 1.0 };
         let bytes = 1100.0 * packets_per_frame * scale * (0.5 + sizes.next());
-        let count = (1..).find(|&n| f64::from(n) * 1160.0 >= bytes).unwrap();
+        let count = (1..=4000).find(|&n| f64::from(n) * 1160.0 >= bytes).unwrap();
         let len = bytes / f64::from(count) + 24.0;
         for packet in 0..count {
             for index in plan.sums_of(nth) {
@@ -76,7 +76,7 @@ fn simulate(plan: Plan, conditions: &Conditions) -> Outcome {
             let came: Vec<u64> = sums.iter().map(|sum| sum.0).filter(|&mask| mask != 0 && !path.loses()).collect();
             repair_bytes += sums.iter().filter(|sum| sum.0 != 0).map(|sum| sum.1 + 24.0).sum::<f64>();
             let before = lost;
-            while let Some(mask) = came.iter().find(|&mask| (lost & mask).count_ones() == 1) {
+            while let Some(mask) = came.iter().find(|&mask| (lost & mask).is_power_of_two()) {
                 lost &= !mask;
             }
             left += lost.count_ones();
@@ -104,21 +104,24 @@ fn conditions(loss: f64, mean_burst: f64, rtt_ms: u64, packets_per_frame: f64) -
 fn what_is_left_and_what_it_costs() {
     // Loss, mean burst, RTT in ms, packets per frame; then the bounds on what is left and on the overhead, in percent.
     let rows = [
-        (0.02, 1.0, 250, 5.0, 1.2, 6.0),
-        (0.05, 1.0, 250, 2.0, 2.4, 13.0),
-        (0.05, 1.0, 100, 5.0, 2.0, 13.0),
-        (0.05, 1.0, 100, 12.0, 1.8, 13.0),
-        (0.05, 1.0, 250, 5.0, 1.8, 13.0),
-        (0.10, 1.0, 100, 5.0, 3.8, 27.0),
-        (0.10, 1.0, 250, 5.0, 2.8, 27.0),
-        (0.10, 1.0, 250, 12.0, 2.5, 27.0),
-        (0.20, 1.0, 20, 5.0, 8.0, 60.0),
-        (0.20, 1.0, 100, 5.0, 5.0, 60.0),
-        (0.20, 1.0, 250, 5.0, 3.5, 60.0),
-        (0.20, 1.0, 250, 12.0, 3.5, 60.0),
-        (0.10, 8.0, 250, 5.0, 8.0, 27.0),
-        (0.20, 8.0, 250, 5.0, 12.0, 60.0),
+        (0.02, 1.0, 250, 5.0, 1.0, 4.5),
+        (0.05, 1.0, 250, 2.0, 2.6, 11.0),
+        (0.05, 1.0, 100, 5.0, 2.3, 11.5),
+        (0.05, 1.0, 100, 12.0, 2.0, 13.0),
+        (0.05, 1.0, 250, 5.0, 2.1, 13.0),
+        (0.10, 1.0, 100, 5.0, 4.3, 26.0),
+        (0.10, 1.0, 250, 5.0, 2.5, 26.0),
+        (0.10, 1.0, 250, 12.0, 1.5, 28.0),
+        (0.20, 1.0, 20, 5.0, 5.4, 55.0),
+        (0.20, 1.0, 100, 5.0, 5.0, 55.0),
+        (0.20, 1.0, 250, 5.0, 2.8, 55.0),
+        (0.20, 1.0, 250, 12.0, 3.5, 55.0),
+        (0.05, 3.0, 250, 5.0, 2.8, 13.0),
+        (0.10, 3.0, 250, 5.0, 4.3, 26.0),
+        (0.10, 8.0, 250, 12.0, 5.8, 28.0),
+        (0.20, 8.0, 250, 5.0, 9.5, 55.0),
     ];
+    let mut worse = Vec::new();
     println!("loss burst rtt packets/frame: repairs/packets/frames/degree, left, overhead, frames waited");
     for (loss, mean_burst, rtt_ms, packets_per_frame, most_left, most_overhead) in rows {
         let conditions = conditions(loss, mean_burst, rtt_ms, packets_per_frame);
@@ -132,11 +135,13 @@ fn what_is_left_and_what_it_costs() {
             left * 100.0,
             overhead * 100.0
         );
-        assert!(left * 100.0 <= most_left, "{conditions:?}: {left}");
-        assert!(overhead * 100.0 <= most_overhead, "{conditions:?}: {overhead}");
-        // No later than a retransmission.
-        assert!(wait_frames / 30.0 <= (f64::from(u32::try_from(rtt_ms).unwrap()) / 1000.0).max(2.0 / 30.0));
+        // No later than a retransmission, on average.
+        let most_frames = (conditions.rtt.as_secs_f64() * 30.0).max(2.0);
+        if left * 100.0 > most_left || overhead * 100.0 > most_overhead || wait_frames > most_frames {
+            worse.push(conditions);
+        }
     }
+    assert!(worse.is_empty(), "{worse:#?}");
 }
 
 #[test]
@@ -196,7 +201,9 @@ fn sums_are_different_and_equally_long() {
             let mut lens = vec![0_u8; repairs.into()];
             for nth in 0..48 {
                 let mut sums: Vec<_> = plan.sums_of(nth).collect();
-                sums.iter().for_each(|&index| lens[index] += 1);
+                for &index in &sums {
+                    lens[index] += 1;
+                }
                 sums.sort_unstable();
                 sums.dedup();
                 assert_eq!(sums.len(), plan.degree().into(), "{plan:?} {nth}");
