@@ -55,6 +55,16 @@ def feedback(base: int, count: int, reference: int, *deltas: int) -> bytes:
     return b"\x03" + chunk(b"\x0f\xcd" + word(1) + word(2) + fci)
 
 
+def fec(kind: int, data: bytes) -> bytes:
+    """A step of the target `fec`: 0 a packet, 1 FlexFEC, 2 ULPFEC, 3 a packet to be protected and its facts above."""
+    return bytes([kind]) + chunk(data)
+
+
+def media(number: int, body: bytes) -> bytes:
+    """A packet of the stream that `fec` repairs."""
+    return b"\x80\x60" + short(number) + bytes(4) + word(7) + body
+
+
 def client_hello(suites: tuple[int, ...], *extensions: tuple[int, bytes], cut_at: int = 200) -> bytes:
     """A ClientHello (RFC 6347 §4.2) in records of at most so many bytes of it, each a datagram of its own."""
     block = b"".join(short(kind) + short(len(content)) + content for kind, content in extensions)
@@ -226,6 +236,11 @@ PACKETS = {
 }
 
 
+SUM = bytes(a ^ b for a, b in zip(b"one\0\0", b"three", strict=True))
+FLEXFEC = bytes([0, 0, 0, 3 ^ 5]) + bytes(4) + b"\1\0\0\0" + word(7) + short(1)
+ULPFEC = bytes(2) + short(1) + bytes(4) + short(3 ^ 5) + short(5)
+
+
 def seeds() -> dict[str, dict[str, bytes]]:
     """Everything, by target and name."""
     open_ = b"\x03\x00\x01\x00" + word(0) + short(5) + short(1) + b"labelp"
@@ -306,6 +321,17 @@ def seeds() -> dict[str, dict[str, bytes]]:
             "browser": BROWSER,
             "openssl": client_hello((0xC02B, 0x00FF), *OPENSSL_EXTENSIONS),
             "openssl_cut": client_hello((0xC02B, 0x00FF), *OPENSSL_EXTENSIONS, cut_at=40),
+        },
+        "fec": {
+            # The sum of "one" and "three", packets 1 and 3.
+            "flexfec": bytes([0]) + fec(0, media(1, b"one")) + fec(1, FLEXFEC + b"\xd0\0" + SUM),
+            "flexfec_first": bytes([0]) + fec(1, FLEXFEC + b"\xd0\0" + SUM) + fec(0, media(3, b"three")),
+            "flexfec_long": bytes([0]) + fec(1, FLEXFEC + b"\x50\0\x80\0\0\1" + SUM),
+            "flexfec_longest": bytes([0]) + fec(1, FLEXFEC + b"\x50\0\0\0\0\0\x80\0\0\0\0\0\0\1" + SUM),
+            "ulpfec": bytes([0]) + fec(0, media(1, b"one")) + fec(2, ULPFEC + b"\xa0\0" + SUM),
+            "ulpfec_long": bytes([0]) + fec(2, b"\x40" + ULPFEC[1:] + b"\xa0\0\0\0\0\1" + SUM),
+            "red": bytes([0]) + fec(2, ULPFEC + b"\xa0\0" + SUM) + fec(0, b"\x80\x76\0\1" + bytes(7) + b"\x07\x60one"),
+            "encoder": bytes([0xC7]) + b"".join(fec(3 | kind << 2, bytes([kind]) * kind) for kind in range(60)),
         },
         "strangers": {
             "known_user": b"\x01" + chunk(ATTRIBUTES + FINGERPRINT),
