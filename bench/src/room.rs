@@ -143,6 +143,7 @@ pub fn add_sender(transport: TransportId, sender: SenderId, source: ReceiverId, 
             extensions: extensions(media),
             cname: "bench".to_owned(),
             playout_delay: None,
+            fec: None,
         }),
     }
 }

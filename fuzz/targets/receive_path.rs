@@ -416,5 +416,6 @@ fn copy(number: u8, codec: Codec) -> SenderParameters {
         extensions: if is_rich { extensions() } else { ExtensionMap::NONE },
         cname: "fuzz".into(),
         playout_delay: None,
+        fec: None,
     }
 }

@@ -130,6 +130,8 @@ class SenderParameters:
         stream_id: The media stream announced to the subscriber (RFC 8830); empty for none.
         track_id: The track's name announced to the subscriber.
         cname: RTCP's canonical name (RFC 7022): tracks to be played in step share one.
+        fec_payload_type: The payload type of flexfec-03, where the subscriber takes repair packets; None for none.
+        fec_ssrc: The SSRC of the repair packets.
         playout_delay_ms: The least and the most that the subscriber shall hold pictures back, 0 to 40950 each; None
             leaves it to what the publisher says, or to the subscriber.
     """
@@ -143,6 +145,8 @@ class SenderParameters:
     stream_id: str = ""
     track_id: str = ""
     cname: str = ""
+    fec_payload_type: int | None = None
+    fec_ssrc: int | None = None
     playout_delay_ms: tuple[int, int] | None = None
 
 

@@ -53,8 +53,10 @@ pub(crate) enum Class {
     Past,
     /// For the first time.
     Video,
-    /// Again, since it was asked for, or in advance against loss.
+    /// Again, since it was asked for.
     Repair,
+    /// In advance, against loss: what it costs is reckoned with where shares are.
+    Protection,
     /// For a probe.
     Padding,
 }
@@ -83,6 +85,8 @@ pub(crate) struct Bandwidth {
     told: (Bitrate, Option<Time>),
     /// Whose packets may be repeated as padding.
     pub(crate) padding: Option<u32>,
+    /// Whose repair packets leave next.
+    pub(crate) repairing: Option<u32>,
 }
 
 impl Bandwidth {
@@ -102,6 +106,7 @@ impl Bandwidth {
             has_feedback: false,
             told: (Bitrate::ZERO, None),
             padding: None,
+            repairing: None,
         }
     }
 

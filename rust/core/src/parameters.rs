@@ -66,6 +66,15 @@ pub struct ReceiverParameters {
     pub extensions: ExtensionMap,
 }
 
+/// How repair packets are sent (draft-ietf-payload-flexible-fec-scheme-03).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FecParameters {
+    /// The payload type of flexfec-03.
+    pub payload_type: Pt,
+    /// The SSRC of the repair packets (an FEC-FR group, RFC 5956 §4.3).
+    pub ssrc: Ssrc,
+}
+
 /// The copy of a track that a subscriber gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderParameters {
@@ -83,6 +92,8 @@ pub struct SenderParameters {
     pub extensions: ExtensionMap,
     /// The canonical name in reports (RFC 3550 §6.5.1): the same for all tracks of one publisher, so that they play in sync.
     pub cname: String,
+    /// Where repair packets go, where FlexFEC was negotiated.
+    pub fec: Option<FecParameters>,
     /// How long the subscriber shall hold pictures back; none leaves it to what the publisher says.
     pub playout_delay: Option<PlayoutDelay>,
 }

@@ -6,7 +6,9 @@ use is::{Candidate, IceCreds};
 use pyo3::prelude::*;
 use rtpcore_core::command::Remote;
 use rtpcore_core::dtls::{DtlsRole, Fingerprint};
-use rtpcore_core::parameters::{CodecParameters, EncodingParameters, Kind, ReceiverParameters, SenderParameters};
+use rtpcore_core::parameters::{
+    CodecParameters, EncodingParameters, FecParameters, Kind, ReceiverParameters, SenderParameters,
+};
 use rtpcore_core::payload::Codec;
 use rtpcore_core::rtp::extension::PlayoutDelay;
 use rtpcore_core::rtp::{ExtensionKind, ExtensionMap};
@@ -49,6 +51,7 @@ pub(crate) fn sender(track: &Bound<'_, PyAny>) -> Result<SenderParameters, Error
         rtx_ssrc: field::<Option<u32>>(track, "rtx_ssrc")?.map(Ssrc),
         extensions: extensions_of(track)?,
         cname: field(track, "cname")?,
+        fec: fec_of(track)?,
         playout_delay: playout_delay_of(track)?,
     })
 }
@@ -98,6 +101,12 @@ fn mid_of(track: &Bound<'_, PyAny>) -> Result<Option<Mid>, Error> {
     Mid::new(mid.as_bytes())
         .map(Some)
         .ok_or_else(|| Error::Parameters(format!("mid has 1 to 16 visible ASCII characters, not {mid:?}")))
+}
+
+fn fec_of(track: &Bound<'_, PyAny>) -> Result<Option<FecParameters>, Error> {
+    let pair = (field::<Option<u8>>(track, "fec_payload_type")?, field::<Option<u32>>(track, "fec_ssrc")?);
+    let (Some(number), Some(ssrc)) = pair else { return Ok(None) };
+    Ok(Some(FecParameters { payload_type: payload_type(number)?, ssrc: Ssrc(ssrc) }))
 }
 
 fn playout_delay_of(track: &Bound<'_, PyAny>) -> Result<Option<PlayoutDelay>, Error> {

@@ -61,6 +61,8 @@ pub struct Estimate {
     pub acknowledged: Option<Bitrate>,
     /// The share of packets lost over the last seconds, 0 to 1.
     pub loss: f64,
+    /// How many packets are lost in a row, on the average; 1 or more.
+    pub mean_burst: f64,
     /// Smoothed; from feedback it includes what the receiver waits before it reports.
     pub rtt: Option<Duration>,
     /// Whether the queue before the bottleneck grows.

@@ -22,6 +22,7 @@
 
 mod acknowledged;
 mod aimd;
+mod bursts;
 mod clock;
 mod cluster;
 mod collapse;
@@ -46,6 +47,7 @@ pub use trendline::Usage;
 
 use self::acknowledged::Acknowledged;
 use self::aimd::{Aimd, Change, Throughput};
+use self::bursts::Bursts;
 use self::clock::{Clock, Reading};
 use self::cluster::Found;
 use self::collapse::Collapse;
@@ -95,6 +97,7 @@ pub struct Estimator {
     aimd: Aimd,
     loss: Loss,
     collapse: Collapse,
+    bursts: Bursts,
     reports: Reports,
     silence: Silence,
     limited: Limited,
@@ -130,6 +133,7 @@ impl Estimator {
             aimd: Aimd::new(now, start),
             loss: Loss::new(),
             collapse: Collapse::default(),
+            bursts: Bursts::default(),
             reports: Reports::default(),
             silence: Silence::default(),
             limited: Limited::new(now, start),
@@ -189,8 +193,10 @@ impl Estimator {
         let covered_before = self.sent.uncovered();
         self.gather(now, feedback, base);
         let (loss, collapse, lost) = (&mut self.loss, &mut self.collapse, &mut self.stats.lost);
+        let bursts = &mut self.bursts;
         self.sent.cover(base, end, |packet, is_lost| {
             *lost += u64::from(is_lost);
+            bursts.add(is_lost);
             // A probe may overrun a queue; that says nothing of what flows without it.
             if packet.cluster.is_none() {
                 loss.add(packet.sent_at, packet.bytes(), is_lost);
@@ -266,6 +272,7 @@ impl Estimator {
             cause: self.cause,
             acknowledged: self.acknowledged.steady().map(bitrate),
             loss: if self.has_feedback() { self.loss.average() } else { self.reports.average() },
+            mean_burst: self.bursts.mean(),
             rtt: self.rtt,
             usage: self.delay.usage(),
             trend: self.delay.trend(),

@@ -71,6 +71,11 @@ impl Encoder {
         self.open.resize_with(repairs, || Open { parity: Parity::new(), mask: 0 });
     }
 
+    /// What it follows.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
     /// Which lost packets the repair packets written lately can recover.
     pub fn coverage(&mut self) -> &mut Coverage {
         &mut self.coverage

@@ -103,17 +103,27 @@ impl Router {
         self.gather(now, index, &mut wishes, &mut wishers);
         grants.clear();
         grants.resize(wishes.len(), None);
+        let mut overhead = 0.0_f64;
         if let Some(transport) = self.transports.get(index) {
             for &copy in &transport.senders {
-                if let Some(copy) =
-                    self.copies.get_mut(copy as usize).filter(|copy| copy.parameters.kind == Kind::Audio)
-                {
+                let Some(copy) = self.copies.get_mut(copy as usize) else { continue };
+                if copy.parameters.kind == Kind::Audio {
                     judge_redundancy(now, transport.bandwidth.as_deref(), copy);
+                } else if let (Some(bandwidth), Some(protection), Some(sender)) =
+                    (&transport.bandwidth, &mut copy.protection, &copy.sender)
+                {
+                    protection.judge(now, sender, &bandwidth.estimator.estimate());
+                    overhead = protection.overhead().max(overhead);
                 }
             }
         }
         if let Some(bandwidth) = self.transports.get_mut(index).and_then(|transport| transport.bandwidth.as_mut()) {
-            let budget = bandwidth.video_budget(now);
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            // bits per second
+            let budget = match bandwidth.video_budget(now) {
+                u64::MAX => u64::MAX,
+                budget => (budget as f64 / (1.0 + overhead)) as u64,
+            };
             allocate::allocate(budget, &wishes, &mut grants);
             let is_flooded = bandwidth.spent > budget.saturating_mul(FLOOD.0) / FLOOD.1;
             settle(now, bandwidth, budget, &wishes, &grants);

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::delay::Wait;
+use super::protection::Protection;
 use super::redundancy::Redundancy;
 use super::{Copy, Feed, Intake, Owner, Router, Share, narrow, source_of};
 use crate::bandwidth::{Bandwidth, Feedback};
@@ -266,6 +267,10 @@ impl Router {
             feedback_of(&parameters).filter(|_| self.limits.estimates_bandwidth),
         );
         let redundancy = Redundancy::of(&parameters);
+        #[allow(clippy::cast_possible_truncation)] // any number will do
+        let first = self.random.next() as u16;
+        let fec = parameters.fec.filter(|_| feedback == Some(Feedback::TransportCc));
+        let protection = fec.map(|fec| Box::new(Protection::new(fec, first)));
         let copy = self.copies.insert(Copy {
             id,
             transport,
@@ -279,6 +284,7 @@ impl Router {
             is_numbered: feedback.is_some(),
             red: None,
             redundancy,
+            protection,
             dropped: 0,
             nacks: 0,
             wait: Wait::default(),

@@ -54,7 +54,11 @@ impl Router {
                     report.blocks().for_each(|block| self.handle_report_block(now, index, &block));
                 }
                 RtcpPacket::Nack(nack) => {
+                    self.spare(index, nack.media_ssrc, nack.iter().take(MAX_RETRANSMISSIONS));
                     for number in nack.iter().take(MAX_RETRANSMISSIONS) {
+                        if self.spared.contains(&number) {
+                            continue;
+                        }
                         if let Err(reason) = self.retransmit(now, index, nack.media_ssrc, number) {
                             self.count_drop(Some(index), reason);
                         }
@@ -139,6 +143,16 @@ impl Router {
                     bandwidth.estimator.handle_loss(now, block.fraction_lost, REPORTED_PACKETS);
                 }
             }
+        }
+    }
+
+    /// Finds the numbers of a NACK that the subscriber can recover by itself, once what was sent for it is there.
+    fn spare(&mut self, index: usize, ssrc: Ssrc, lost: impl Iterator<Item = u16> + Clone) {
+        self.spared.clear();
+        let copy = self.transports.get(index).and_then(|transport| transport.sender_of(ssrc));
+        let Some(copy) = copy.and_then(|copy| self.copies.get_mut(copy as usize)) else { return };
+        if let Some(protection) = &mut copy.protection {
+            protection.repairable(lost, |number| self.spared.push(number));
         }
     }
 

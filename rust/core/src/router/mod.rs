@@ -18,6 +18,7 @@ mod delay;
 mod fan_out;
 mod feedback;
 mod hub;
+mod protection;
 mod receive;
 mod redundancy;
 mod report;
@@ -59,6 +60,7 @@ use crate::transport::{Control, Transport};
 use crate::units::{Pt, SeqNo};
 use delay::{Departures, Wait};
 use fan_out::Waiting;
+use protection::Protection;
 use redundancy::Redundancy;
 
 /// Bounds of one router.
@@ -172,6 +174,8 @@ struct Copy {
     red: Option<Pt>,
     /// How much of its audio is repeated.
     redundancy: Redundancy,
+    /// Its repair packets, where negotiated.
+    protection: Option<Box<Protection>>,
     dropped: u64,
     nacks: u64,
     wait: Wait,
@@ -220,6 +224,8 @@ pub struct Router {
     dirty: VecDeque<u32>,
     /// Packets that followers here have not been handed yet.
     waiting: Vec<Waiting>,
+    /// Numbers of the NACK in hand that need no retransmission yet.
+    spared: Vec<u16>,
     /// While shares are reckoned: wishes, whose they are, what they get.
     wishes: Vec<Wish>,
     wishers: Vec<u32>,
@@ -270,6 +276,7 @@ impl Router {
             tagger: Tagger::with_capacity(256),
             dirty: VecDeque::new(),
             waiting: Vec::with_capacity(fan_out::MAX_WAITING),
+            spared: Vec::new(),
             wishes: Vec::new(),
             wishers: Vec::new(),
             grants: Vec::new(),

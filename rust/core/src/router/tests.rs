@@ -299,5 +299,6 @@ fn sender_parameters() -> SenderParameters {
         extensions: ExtensionMap::NONE,
         cname: "us".into(),
         playout_delay: None,
+        fec: None,
     }
 }

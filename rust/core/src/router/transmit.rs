@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use slab::Slab;
 
+use super::protection::Protection;
 use super::{Copy, Router};
 use crate::bandwidth::{Bandwidth, Class, Feedback, OUTSIDE};
 use crate::drop::Drop;
@@ -102,7 +103,8 @@ impl Router {
                 return false;
             }
             let (start, out) = slab.reserve();
-            let mut stamp = Stamp { now, bandwidth: transport.bandwidth.as_deref_mut(), class: Class::Past };
+            let mut stamp =
+                Stamp { now, bandwidth: transport.bandwidth.as_deref_mut(), class: Class::Past, protection: None };
             let written = copies
                 .get(queued.sender as usize)
                 .ok_or(Drop::NotInHistory)
@@ -122,38 +124,23 @@ impl Router {
             return true;
         };
         // Video and what is sent again, as the pacer lets go of them; then what a probe lacks.
-        while bandwidth.pacer.is_open(now) {
-            let padding = bandwidth.padding.filter(|_| bandwidth.pacer.is_probing(now));
-            let Some(queued) = bandwidth.front().copied().or_else(|| padding_of(copies, padding?)) else { break };
+        loop {
+            if bandwidth.repairing.is_none() && !bandwidth.pacer.is_open(now) {
+                break;
+            }
             if !slab.has_room() {
                 return false;
             }
             let (start, out) = slab.reserve();
-            let is_padding = bandwidth.front().is_none();
-            let class = match queued.rtx {
-                _ if is_padding => Class::Padding,
-                Some(_) => Class::Repair,
-                None => Class::Video,
-            };
-            let mut stamp = Stamp { now, bandwidth: Some(bandwidth), class };
-            let written = copies
-                .get(queued.sender as usize)
-                .ok_or(Drop::NotInHistory)
-                .and_then(|copy| write_packet(copy, &queued, store, outbound, out, &mut stamp));
+            let Some(written) = write_next(now, bandwidth, copies, store, outbound, out) else { break };
             match written {
                 Ok(sealed) => {
                     slab.commit(path, sealed.len);
                     transport.sent.count(sealed.len);
                     tagger.push(start, sealed, super::narrow(index));
                 }
-                Err(reason) => {
-                    drops.count(reason);
-                    if is_padding {
-                        break;
-                    }
-                }
+                Err(reason) => drops.count(reason),
             }
-            bandwidth.pop();
         }
         let at = bandwidth.pace_at(now);
         super::arm(transports, timers, index, at);
@@ -162,11 +149,78 @@ impl Router {
     }
 }
 
+/// The next packet of a numbered path: repair packets of a window that is complete, what waits, padding for a probe. None
+/// when there is nothing.
+fn write_next(
+    now: Time,
+    bandwidth: &mut Bandwidth,
+    copies: &mut Slab<Copy>,
+    store: &PacketStore,
+    outbound: &Outbound,
+    out: &mut [u8],
+) -> Option<Result<Deferred, Drop>> {
+    if let Some(sender) = bandwidth.repairing {
+        if let Some(written) = write_repair(now, bandwidth, copies, sender, outbound, out) {
+            return Some(written);
+        }
+        bandwidth.repairing = None;
+        if !bandwidth.pacer.is_open(now) {
+            return None;
+        }
+    }
+    let waiting = bandwidth.front().copied();
+    let is_padding = waiting.is_none();
+    let queued = match waiting {
+        Some(queued) => queued,
+        None if bandwidth.pacer.is_probing(now) => padding_of(copies, bandwidth.padding?)?,
+        None => return None,
+    };
+    let class = match queued.rtx {
+        _ if is_padding => Class::Padding,
+        Some(_) => Class::Repair,
+        None => Class::Video,
+    };
+    bandwidth.pop();
+    let Some(copy) = copies.get_mut(queued.sender as usize) else { return Some(Err(Drop::NotInHistory)) };
+    // Taken out for a moment: it sums up what is written of its copy.
+    let mut protection = copy.protection.take();
+    let mut stamp = Stamp { now, bandwidth: Some(bandwidth), class, protection: protection.as_deref_mut() };
+    let written = write_packet(copy, &queued, store, outbound, out, &mut stamp);
+    if protection.as_ref().is_some_and(|protection| protection.is_complete()) {
+        bandwidth.repairing = Some(queued.sender);
+    }
+    copy.protection = protection;
+    if is_padding && written.is_err() {
+        // What was to be repeated is gone; the rest of the probe is not worth finding more.
+        bandwidth.padding = None;
+    }
+    Some(written)
+}
+
+/// The next repair packet of a copy; none when its window is written.
+fn write_repair(
+    now: Time,
+    bandwidth: &mut Bandwidth,
+    copies: &mut Slab<Copy>,
+    sender: u32,
+    outbound: &Outbound,
+    out: &mut [u8],
+) -> Option<Result<Deferred, Drop>> {
+    let copy = copies.get_mut(sender as usize)?;
+    let mut protection = copy.protection.take()?;
+    let mut stamp = Stamp { now, bandwidth: Some(bandwidth), class: Class::Protection, protection: None };
+    let written = protection.write(copy, outbound, out, &mut stamp);
+    copy.protection = Some(protection);
+    written
+}
+
 /// When a packet leaves, for those who are told: under which number, or at what time.
-struct Stamp<'a> {
+pub(super) struct Stamp<'a> {
     now: Time,
     bandwidth: Option<&'a mut Bandwidth>,
     class: Class,
+    /// What sums up what leaves for the first time.
+    protection: Option<&'a mut Protection>,
 }
 
 impl Stamp<'_> {
@@ -274,6 +328,13 @@ fn write_payload(
     };
     let (header_len, place) = write_header(copy, entry, packet, bytes, fixed, out).ok_or(Drop::Oversized)?;
     let head = head.get(..head_len).unwrap_or(&[]);
+    if let Some(protection) = stamp.protection.as_deref_mut()
+        && queued.rtx.is_none()
+    {
+        // Before the number is written: what changes when a packet leaves counts as zero in sums.
+        let fixed = FixedHeader { has_extension: header_len > FixedHeader::LEN, ..fixed };
+        protection.add(&fixed, &[out.get(FixedHeader::LEN..header_len).unwrap_or(&[]), head, body]);
+    }
     let size = header_len + head.len() + body.len() + outbound.rtp_overhead();
     stamp.write(place, size, out);
     // Streams count from 2^16, so that what came before the first packet still has a number; SRTP counts from zero.
@@ -289,26 +350,33 @@ fn write_padding(
     stamp: &mut Stamp<'_>,
 ) -> Result<Deferred, Drop> {
     let payload_type = copy.parameters.codecs.iter().find_map(|codec| codec.rtx).ok_or(Drop::UnknownPayloadType)?;
-    let fixed = FixedHeader {
-        payload_type,
-        sequence_number: seq.low(),
-        ssrc,
-        has_extension: true,
-        has_padding: true,
-        ..FixedHeader::default()
-    };
+    let fixed =
+        FixedHeader { payload_type, sequence_number: seq.low(), ssrc, has_padding: true, ..FixedHeader::default() };
+    write_own(copy, fixed, seq, &PADDING, outbound, out, stamp)
+}
+
+/// A packet that is no copy of anything: padding or repair.
+pub(super) fn write_own(
+    copy: &Copy,
+    mut fixed: FixedHeader,
+    seq: SeqNo,
+    payload: &[u8],
+    outbound: &Outbound,
+    out: &mut [u8],
+    stamp: &mut Stamp<'_>,
+) -> Result<Deferred, Drop> {
     let (start, room) = out.split_at_mut_checked(FixedHeader::LEN).ok_or(Drop::Oversized)?;
-    fixed.write(start).ok_or(Drop::Oversized)?;
     let mut writer = ExtensionWriter::new(room);
-    let ids = &copy.parameters.extensions;
-    if let (Some(id), Some(mid)) = (ids.id(ExtensionKind::Mid), &copy.parameters.mid) {
+    if let (Some(id), Some(mid)) = (copy.parameters.extensions.id(ExtensionKind::Mid), &copy.parameters.mid) {
         writer.push(id, mid.as_bytes()).ok_or(Drop::Oversized)?;
     }
     let place = push_stamp(&mut writer, copy).ok_or(Drop::Oversized)?;
-    let header_len = FixedHeader::LEN + writer.finish();
-    let size = header_len + PADDING.len() + outbound.rtp_overhead();
-    stamp.write(place, size, out);
-    outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, &[], &PADDING, out).ok_or(Drop::Oversized)
+    let len = writer.finish();
+    fixed.has_extension = len > 0;
+    fixed.write(start).ok_or(Drop::Oversized)?;
+    let header_len = FixedHeader::LEN + len;
+    stamp.write(place, header_len + payload.len() + outbound.rtp_overhead(), out);
+    outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, &[], payload, out).ok_or(Drop::Oversized)
 }
 
 /// As much padding as one packet can have; the last byte counts them all.

@@ -24,7 +24,7 @@ impl<'a> Nack<'a> {
     }
 
     /// The sequence numbers: in the peer's order, with its repetitions; up to 17 for each four bytes of the packet.
-    pub fn iter(&self) -> impl Iterator<Item = u16> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = u16> + Clone + use<'a> {
         self.entries.iter().flat_map(|&[pid_high, pid_low, blp_high, blp_low]| {
             let pid = u16::from_be_bytes([pid_high, pid_low]);
             let blp = u16::from_be_bytes([blp_high, blp_low]);

@@ -113,6 +113,8 @@ pub struct SenderStats {
     pub packets: u64,
     /// Payload octets in them.
     pub octets: u64,
+    /// Frames of video sent, counted by their last packets.
+    pub frames: u64,
     /// Packets sent again.
     pub retransmissions: u64,
     /// Switches to another encoding or track, resumptions included.
@@ -151,6 +153,7 @@ pub struct Sender {
     padded: SeqNo,
     retransmissions: u64,
     switches: u64,
+    frames: u64,
 }
 
 impl Sender {
@@ -175,6 +178,7 @@ impl Sender {
             padded: SeqNo(0),
             retransmissions: 0,
             switches: 0,
+            frames: 0,
         }
     }
 
@@ -214,6 +218,7 @@ impl Sender {
         self.seen.temporal = self.seen.temporal.max(descriptor.temporal);
         let seq = self.cache.store(Entry::new(now, packet_ref, payload_type, &rewritten))?;
         self.report.count(packet.header.payload_len);
+        self.frames += u64::from(marker);
         Ok(seq)
     }
 
@@ -381,11 +386,17 @@ impl Sender {
         self.start.ssrc
     }
 
+    /// The timestamp of the newest frame sent; 0 before the first.
+    pub fn timestamp(&self) -> u32 {
+        self.cache.get(self.cache.newest()).map_or(0, |entry| entry.timestamp)
+    }
+
     /// What happened so far.
     pub fn stats(&self) -> SenderStats {
         SenderStats {
             packets: self.report.packets(),
             octets: self.report.octets(),
+            frames: self.frames,
             retransmissions: self.retransmissions,
             switches: self.switches,
             rtt: self.report.measured_rtt(),

@@ -205,6 +205,7 @@ impl Track {
             extensions: copy_extensions(),
             cname: cname.into(),
             playout_delay: None,
+            fec: None,
         }
     }
 }
