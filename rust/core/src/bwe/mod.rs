@@ -294,7 +294,7 @@ impl Estimator {
         for arrival in feedback.arrivals() {
             let seq = base.plus(arrival.sequence_number.wrapping_sub(feedback.base).into());
             let Some((packet, answer)) = self.sent.receive(seq) else { continue };
-            if answer == Answer::AfterAll {
+            if answer == Answer::AfterAll && packet.cluster.is_none() {
                 self.loss.take_back();
             }
             newest = newest.max(Some(packet.sent_at));
