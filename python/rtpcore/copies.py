@@ -95,6 +95,7 @@ class Copy:
     mid: str | None = None
     ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
     rtx_ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
+    fec_ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)
     parameters: SenderParameters | None = None
     sender: Sender | None = None
     _source: Receiver | None = None
@@ -121,6 +122,7 @@ class Copy:
             codecs=codecs,
             ssrc=self.ssrc,
             rtx_ssrc=self.rtx_ssrc if has_rtx else None,
+            fec_ssrc=self.fec_ssrc if self.kind == "video" else None,
             stream_id=self.stream_id,
             track_id=self.sid,
             cname=self.stream_id,

@@ -104,6 +104,7 @@ class TrackParameters:
         stream_id: The media stream that the track belongs to (RFC 8830); empty for none.
         track_id: The track's name at its sender; empty if it was not told.
         direction: As the peer wrote it.
+        fec_payload_type: That of flexfec-03, where the peer takes repair packets.
     """
 
     mid: str | None
@@ -114,6 +115,7 @@ class TrackParameters:
     stream_id: str = ""
     track_id: str = ""
     direction: Direction = "sendonly"
+    fec_payload_type: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,12 @@ CODECS: tuple[Codec, ...] = (
     _video("video/AV1", 45, 46, "level-idx=5;profile=0;tier=0"),
     _video("video/H265", 49, 50, "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
 )
-"""What we offer, with the payload types we take where the peer has not chosen others. No ulpfec and no flexfec: a
-forwarder would have to protect each copy anew, and retransmission is cheaper at its short distances."""
+"""What we offer, with the payload types we take where the peer has not chosen others. No ulpfec: Chromium takes flexfec
+from whoever offers it, and that leaves the media alone."""
+
+FLEXFEC = Codec("video/flexfec-03", 110, 90000, fmtp="repair-window=10000000", feedback=("goog-remb", "transport-cc"))
+"""Repair packets beside video that we send (draft-ietf-payload-flexible-fec-scheme-03). Not taken from publishers: none
+sends any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,11 @@ def read_codecs(section: MediaSection) -> tuple[Codec, ...]:
             feedback=tuple(dict.fromkeys([*feedback.get(number, ()), *feedback.get(None, ())])),
         )
     return tuple(replace(codec, rtx=repairs[n]) if n in repairs else codec for n, codec in codecs.items())
+
+
+def read_fec(section: MediaSection) -> int | None:
+    """The payload type of FlexFEC in a section; None where it has none."""
+    return next((codec.payload_type for codec in read_codecs(section) if is_same_format(codec, FLEXFEC)), None)
 
 
 def fmtp_parameters(fmtp: str) -> dict[str, str]:

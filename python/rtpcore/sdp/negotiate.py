@@ -32,7 +32,7 @@ from rtpcore.parameters import (
 from rtpcore.sdp import answering, offering
 from rtpcore.sdp.assignments import Assignments
 from rtpcore.sdp.attributes import AnyAttribute, Attribute, Group
-from rtpcore.sdp.codecs import AUDIO_EXTENSIONS, VIDEO_EXTENSIONS, Capabilities, offered_to_send
+from rtpcore.sdp.codecs import AUDIO_EXTENSIONS, FLEXFEC, VIDEO_EXTENSIONS, Capabilities, offered_to_send
 from rtpcore.sdp.description import MediaSection, Origin, SessionDescription
 from rtpcore.sdp.sections import End
 from rtpcore.sdp.tracks import is_data, read_transport
@@ -312,6 +312,7 @@ class Negotiation:
             codecs=codecs,
             extensions=sender.extensions or self.extensions(sender.kind),
             rtx_ssrc=sender.rtx_ssrc if any(codec.rtx is not None for codec in codecs) else None,
+            fec_payload_type=None if sender.fec_ssrc is None else self._assignments.codec(FLEXFEC).payload_type,
         )
 
     def _complete_receiver(self, track: TrackParameters) -> TrackParameters:

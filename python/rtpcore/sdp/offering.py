@@ -35,6 +35,7 @@ from rtpcore.sdp.sections import (
     direction,
     formats,
     head,
+    repaired,
     rtp_section,
     stopped_section,
 )
@@ -208,7 +209,8 @@ def agree(pending: Pending, answer: SessionDescription, capabilities: Capabiliti
         if (theirs := wanted.get(sender.mid)) is not None:
             codecs = _common(theirs.codecs, sender.codecs)
             if codecs:
-                agreed = replace(sender, codecs=codecs, extensions=_both(sender.extensions, theirs.extensions))
+                extensions = _both(sender.extensions, theirs.extensions)
+                agreed = replace(sender, codecs=codecs, extensions=extensions, **repaired(sender, theirs))
                 has_rtx = any(codec.rtx is not None for codec in codecs)
                 senders.append(replace(agreed, rtx_ssrc=sender.rtx_ssrc if has_rtx else None))
     for section in pending.offer.media:

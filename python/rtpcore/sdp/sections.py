@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from rtpcore.errors import ParametersError
 from rtpcore.parameters import (
@@ -32,6 +33,7 @@ from rtpcore.sdp.attributes import (
     Ssrc,
     SsrcGroup,
 )
+from rtpcore.sdp.codecs import FLEXFEC
 from rtpcore.sdp.description import MediaSection
 
 _DIRECTIONS: dict[tuple[bool, bool], Direction] = {
@@ -101,14 +103,16 @@ def rtp_section(
     if sender is not None:
         # Stream "-" says that the track belongs to none (RFC 8830 §2).
         lines.append(Msid(sender.stream_id or "-", sender.track_id or None))
-    for codec in codecs:
+    fec = _fec_codecs(sender)
+    for codec in (*codecs, *fec):
         lines += _codec_lines(codec)
     if rids:
         lines += rids
         lines.append(Simulcast(recv=tuple((rid.id,) for rid in rids)))
     if sender is not None:
         lines += _ssrc_lines(sender)
-    return replace(head, port=9, attributes=tuple(lines))
+    numbers = (str(codec.payload_type) for codec in fec)
+    return replace(head, port=9, formats=(*head.formats, *numbers), attributes=tuple(lines))
 
 
 def data_section(head: MediaSection, transport: Iterable[AnyAttribute], local: TransportParameters) -> MediaSection:
@@ -164,7 +168,27 @@ def sending(sender: SenderParameters, wanted: TrackParameters) -> SenderParamete
         codecs=codecs,
         extensions=tuple(e for e in wanted.extensions if not asked or e.uri in asked),
         rtx_ssrc=sender.rtx_ssrc if any(codec.rtx is not None for codec in codecs) else None,
+        **repaired(sender, wanted),
     )
+
+
+class Repaired(TypedDict):
+    """What both ends say of repair packets."""
+
+    fec_payload_type: int | None
+    fec_ssrc: int | None
+
+
+def repaired(sender: SenderParameters, wanted: TrackParameters) -> Repaired:
+    """Repair packets where we can send them and the peer takes them, under its payload type."""
+    number = wanted.fec_payload_type if sender.fec_ssrc is not None else None
+    return {"fec_payload_type": number, "fec_ssrc": sender.fec_ssrc if number is not None else None}
+
+
+def _fec_codecs(sender: SenderParameters | None) -> tuple[Codec, ...]:
+    if sender is None or sender.fec_payload_type is None:
+        return ()
+    return (replace(FLEXFEC, payload_type=sender.fec_payload_type),)
 
 
 def _codec_lines(codec: Codec) -> list[AnyAttribute]:
@@ -181,6 +205,7 @@ def _codec_lines(codec: Codec) -> list[AnyAttribute]:
 
 
 def _ssrc_lines(sender: SenderParameters) -> list[AnyAttribute]:
-    ssrcs = [sender.ssrc] if sender.rtx_ssrc is None else [sender.ssrc, sender.rtx_ssrc]
-    group = [SsrcGroup("FID", tuple(ssrcs))] if len(ssrcs) == 2 else []
-    return [*group, *(Ssrc(ssrc, "cname", sender.cname or "-") for ssrc in ssrcs)]
+    others = (("FID", sender.rtx_ssrc), ("FEC-FR", sender.fec_ssrc if sender.fec_payload_type is not None else None))
+    groups = [SsrcGroup(semantics, (sender.ssrc, ssrc)) for semantics, ssrc in others if ssrc is not None]
+    ssrcs = (sender.ssrc, *(group.ssrcs[1] for group in groups))
+    return [*groups, *(Ssrc(ssrc, "cname", sender.cname or "-") for ssrc in ssrcs)]

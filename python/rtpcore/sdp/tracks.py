@@ -25,7 +25,7 @@ from rtpcore.parameters import (
     TransportParameters,
 )
 from rtpcore.sdp.attributes import Extmap, Msid, Rid, Simulcast, Ssrc, SsrcGroup
-from rtpcore.sdp.codecs import PUBLISHER_EXTENSIONS, RID, Capabilities, read_codecs
+from rtpcore.sdp.codecs import PUBLISHER_EXTENSIONS, RID, Capabilities, read_codecs, read_fec
 
 if TYPE_CHECKING:
     from rtpcore.sdp.description import MediaSection, SessionDescription
@@ -168,6 +168,7 @@ def _read(
                 stream_id=stream_id if way == "sendonly" else "",
                 track_id=track_id if way == "sendonly" else "",
                 direction=direction,
+                fec_payload_type=read_fec(section) if way == "recvonly" else None,
             )
         )
     return tuple(tracks)
