@@ -27,7 +27,10 @@ struct Open {
 /// call [`write`](Self::write) until it gives none, before the next packet.
 #[derive(Clone, Debug)]
 pub struct Encoder {
+    /// Of the open window.
     plan: Plan,
+    /// Of the next.
+    wanted: Plan,
     open: Vec<Open>,
     /// The sequence number of the window's first packet.
     base: u16,
@@ -47,6 +50,7 @@ impl Encoder {
     pub fn new(plan: Plan) -> Self {
         let mut encoder = Self {
             plan,
+            wanted: plan,
             open: Vec::new(),
             base: 0,
             seen: 0,
@@ -60,15 +64,14 @@ impl Encoder {
         encoder
     }
 
-    /// Follows another plan. What is in the open window stays unprotected. May allocate: not for the packet path.
+    /// Follows another plan from the next window on. May allocate: not for the packet path.
     pub fn set_plan(&mut self, plan: Plan) {
-        if plan == self.plan && !self.open.is_empty() {
-            return;
-        }
-        self.restart();
-        self.plan = plan;
+        self.wanted = plan;
         let repairs = usize::from(plan.repairs()).max(self.open.len()).min(MAX_REPAIRS);
         self.open.resize_with(repairs, || Open { parity: Parity::new(), mask: 0 });
+        if self.packets == 0 {
+            self.plan = plan;
+        }
     }
 
     /// What it follows.
@@ -183,5 +186,6 @@ impl Encoder {
             open.mask = 0;
         }
         (self.seen, self.packets, self.frames, self.next) = (0, 0, 0, None);
+        self.plan = self.wanted;
     }
 }

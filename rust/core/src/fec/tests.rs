@@ -390,9 +390,11 @@ fn what_was_not_written_in_time_is_given_up() {
     assert!(encoder.close());
     let len = encoder.write(Format::UlpFec, &mut out).unwrap();
     assert_eq!((named(Format::UlpFec, &out[..len]), parse(Format::UlpFec, &out[..len]).body), (vec![4], &[9; 20][..]));
-    // Another plan begins anew, and more repair packets have room.
-    encoder.add(&at(5), &[&[9; 20]]);
+    // Another plan begins with the next window, and more repair packets have room.
+    assert!(!encoder.add(&at(5), &[&[9; 20]]));
     encoder.set_plan(Plan::new(3, 3, 9, 1));
+    assert!(encoder.close() && encoder.write(Format::UlpFec, &mut out).is_some());
+    assert_eq!(encoder.write(Format::UlpFec, &mut out), None);
     assert!(!encoder.add(&at(6), &[&[1]]) && !encoder.add(&at(7), &[&[2]]) && encoder.add(&at(8), &[&[3]]));
     for (number, byte) in [(6, 1), (7, 2), (8, 3)] {
         let len = encoder.write(Format::UlpFec, &mut out).unwrap();
