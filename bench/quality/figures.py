@@ -231,7 +231,8 @@ def _buffered_ms(samples: Sequence[dict[str, Any]], kind: str, begins: float) ->
 def buffered_ms(before: dict[str, Any], after: dict[str, Any]) -> float:
     """The mean time that what was played between two samples had waited."""
     waited: float = after["jitterBufferDelay"] - before["jitterBufferDelay"]
-    return 1000 * waited / max(1, after["jitterBufferEmittedCount"] - before["jitterBufferEmittedCount"])
+    count: int = after["jitterBufferEmittedCount"] - before["jitterBufferEmittedCount"]
+    return 1000 * waited / max(1, count)
 
 
 def _limited(down: dict[str, Any], video: Sequence[tuple[float, dict[str, Any]]]) -> dict[str, float]:
