@@ -266,6 +266,12 @@ def test_a_squeezed_link_has_a_steady_part_and_a_recovery():
     assert found["full_layer_percent"] == pytest.approx(100 * (1 - 21.5 / 44.5), abs=1)
 
 
+def test_every_fourth_picture_is_no_full_layer():
+    samples = [sample(at, at * 30 // 1000) for at in range(500, 5000, 50)]
+    slow = [sample(at, 150 + (at - 5000) * 8 // 1000) for at in range(5000, 9500, 50)]
+    assert figures(ran(samples + slow))["full_layer_percent"] == pytest.approx(50, abs=7)
+
+
 def test_our_rows_have_bounds_and_others_none():
     run = ran([sample(at, at * 30 // 1000) for at in range(500, 10_000, 50)])
     ours, theirs = rows(run), rows(run, "livekit")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["BOUNDS", "figures", "rows"]
 
 FULL_HEIGHT = 720
+FULL_FPS = 20
+"""Of the 30 that are sent: what drops a third of them is no full layer."""
+
 SETTLED_S = 5
 """After a change of the rate, until a figure may be called steady."""
 
@@ -109,7 +112,7 @@ def figures(run: Run) -> dict[str, float]:
             "no_frame_s": gaps / 1000,
             "fps": last["framesDecoded"] / (ends_ms - first_ms) * 1000,
             "freezes": last["freezeCount"],
-            "full_layer_percent": 100 * sum(one["frameHeight"] >= FULL_HEIGHT for _, one in video) / len(video),
+            "full_layer_percent": 100 * sum(is_full for _, is_full in full(video)) / len(video),
             "retransmitted_percent": 100 * last["retransmittedBytesReceived"] / received,
             "fec_percent": 100 * last["fecBytesReceived"] / received,
             "nacks": last["nackCount"],
@@ -142,6 +145,24 @@ def figures(run: Run) -> dict[str, float]:
         "machine_busy_percent": 100 * run.busy,
         "relay_late_p95_ms": down["late_p95_ms"],
     }
+    return found
+
+
+def full(video: Sequence[tuple[float, dict[str, Any]]]) -> list[tuple[float, bool]]:
+    """For each sample, whether all lines and most pictures came in the second before it.
+
+    A server may keep the lines and send every fourth picture: that is not what the publisher sends.
+    """
+    found = []
+    oldest = 0
+    for number, (at, one) in enumerate(video):
+        while at - video[oldest][0] > 1000:
+            oldest += 1
+        begins, before = video[oldest]
+        # From the first picture on, as many as there was time for.
+        enough = FULL_FPS * (at - begins) / 1000
+        is_smooth = one["framesDecoded"] - before["framesDecoded"] >= enough or number == 0
+        found.append((at, one["frameHeight"] >= FULL_HEIGHT and is_smooth))
     return found
 
 
@@ -209,8 +230,9 @@ def _buffered_ms(samples: Sequence[dict[str, Any]], kind: str, begins: float) ->
 
 def buffered_ms(before: dict[str, Any], after: dict[str, Any]) -> float:
     """The mean time that what was played between two samples had waited."""
-    count = after["jitterBufferEmittedCount"] - before["jitterBufferEmittedCount"]
-    return 1000 * (after["jitterBufferDelay"] - before["jitterBufferDelay"]) / max(1, count)
+    waited: float = after["jitterBufferDelay"] - before["jitterBufferDelay"]
+    count: int = after["jitterBufferEmittedCount"] - before["jitterBufferEmittedCount"]
+    return 1000 * waited / max(1, count)
 
 
 def _limited(down: dict[str, Any], video: Sequence[tuple[float, dict[str, Any]]]) -> dict[str, float]:
@@ -230,15 +252,10 @@ def _limited(down: dict[str, Any], video: Sequence[tuple[float, dict[str, Any]]]
     if steady:
         found["utilisation_percent"] = 100 * sum(one["passed"] for one in steady) / (least * len(steady))
     recovers_ms = 1000 * (low[-1] + 1)
-    after = [(at, one) for at, one in video if at >= recovers_ms]
-    full = (
-        at
-        for (_, before), (at, one) in itertools.pairwise(after)
-        if one["frameHeight"] >= FULL_HEIGHT and one["framesDecoded"] > before["framesDecoded"]
-    )
+    back = (at for at, is_full in full(video) if is_full and at >= recovers_ms)
     # Never is as long as was waited.
-    ends_ms = after[-1][0] if after else recovers_ms
-    found["full_layer_after_s"] = (next(full, ends_ms) - recovers_ms) / 1000
+    ends_ms = max(recovers_ms, video[-1][0] if video else 0)
+    found["full_layer_after_s"] = (next(back, ends_ms) - recovers_ms) / 1000
     return found
 
 

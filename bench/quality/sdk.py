@@ -102,6 +102,11 @@ class Viewer:
             await asyncio.sleep(SAMPLE_S)
 
 
-if __name__ == "__main__":
+async def main() -> None:
     url, seconds = sys.argv[1:]
-    print(json.dumps(asyncio.run(Viewer().look(url, sys.stdin.readline().strip(), float(seconds)))))
+    # A room belongs to the loop in which it is made.
+    print(json.dumps(await Viewer().look(url, sys.stdin.readline().strip(), float(seconds))))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
