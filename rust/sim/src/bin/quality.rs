@@ -70,9 +70,19 @@ fn seconds(family: &str, number: usize) -> ExitCode {
     let outcome = scenario.run();
     for (viewer, (seconds, figures)) in outcome.seconds.iter().zip(&outcome.viewers).enumerate() {
         println!("viewer {viewer}: {figures:#?}");
-        println!("  s  audio  video repair probes encoding");
-        for (second, [audio, video, repair, padding, encoding]) in seconds.iter().enumerate() {
-            println!("{second:>3} {audio:>6} {video:>6} {repair:>6} {padding:>6} {encoding:>3}");
+        println!("  s  audio  video repair probes shown  estimate         waits");
+        for (second, it) in seconds.iter().enumerate() {
+            println!(
+                "{second:>3} {:>6} {:>6} {:>6} {:>6} {:>5} {:>9} {:<9} {:>4}",
+                it.audio,
+                it.video,
+                it.repair,
+                it.padding,
+                it.encoding.map_or("-".into(), |encoding| encoding.to_string()),
+                it.estimate,
+                it.cause,
+                it.queued
+            );
         }
     }
     ExitCode::SUCCESS

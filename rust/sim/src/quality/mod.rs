@@ -25,5 +25,5 @@ mod viewer;
 
 pub use family::{FAMILIES, all};
 pub use scenario::{Answers, Competitor, Scenario, Source, ViewerPlan, Wish};
-pub use score::{Figures, Outcome};
+pub use score::{Figures, Outcome, Second};
 pub use table::{Moved, Row, compare, parse, print, rows};

@@ -95,10 +95,6 @@ impl Track {
         costs
     }
 
-    pub(super) fn keyframes(&self) -> u64 {
-        self.streams.iter().map(|stream| stream.encoder.keyframes).max().unwrap_or(0)
-    }
-
     pub(super) fn is_audio(&self) -> bool {
         self.source == Source::Microphone
     }

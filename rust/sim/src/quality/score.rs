@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rtpcore_core::Time;
 use rtpcore_core::allocate::{Ladder, Wish, allocate};
+use rtpcore_core::id::TransportId;
 use rtpcore_core::stats::Snapshot;
 
 use super::publisher::{Publisher, Track};
@@ -103,8 +104,29 @@ pub struct Outcome {
     pub viewers: Vec<Figures>,
     /// Keyframes that publishers were asked for, per minute.
     pub asked_keyframes: f64,
-    /// By second, what each viewer got: kbit/s of audio, video, repair, padding, and the encoding shown last.
-    pub seconds: Vec<Vec<[u64; 5]>>,
+    /// What each viewer got, second by second.
+    pub seconds: Vec<Vec<Second>>,
+}
+
+/// What a viewer got in a second. In kbit/s.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Second {
+    /// Audio.
+    pub audio: u64,
+    /// Video, for the first time.
+    pub video: u64,
+    /// Sent again, as asked for.
+    pub repair: u64,
+    /// Of probes.
+    pub padding: u64,
+    /// The encoding shown last, of the first copy of video.
+    pub encoding: Option<u8>,
+    /// What the router thought at its end that the path carries, what that goes by, and how many packets waited there.
+    pub estimate: u64,
+    /// See there.
+    pub cause: &'static str,
+    /// See there.
+    pub queued: u32,
 }
 
 impl Outcome {
@@ -113,14 +135,17 @@ impl Outcome {
         publishers: &[Publisher],
         viewers: &[Viewer],
         tallies: &[Tally],
-        _snapshot: &Snapshot,
+        snapshots: &[Snapshot],
     ) -> Self {
         let asked: u64 = publishers.iter().map(|publisher| publisher.asked_keyframes).sum();
         let tracks: Vec<_> = publishers.iter().flat_map(|publisher| &publisher.tracks).collect();
         Self {
             viewers: viewers.iter().zip(tallies).map(|(viewer, tally)| figures(scenario, &tracks, viewer, tally)).collect(),
             asked_keyframes: asked as f64 * 60.0 / scenario.seconds as f64,
-            seconds: viewers.iter().map(|viewer| by_second(scenario, viewer)).collect(),
+            seconds: (publishers.len()..)
+                .zip(viewers)
+                .map(|(number, viewer)| by_second(scenario, viewer, TransportId::new(0, number as u64), snapshots))
+                .collect(),
         }
     }
 }
@@ -217,19 +242,29 @@ fn longest_over(scenario: &Scenario, viewer: &Viewer, tally: &Tally) -> f64 {
     longest as f64 * WINDOW_MS as f64 / 1000.0
 }
 
-fn by_second(scenario: &Scenario, viewer: &Viewer) -> Vec<[u64; 5]> {
-    let playouts = viewer.copies.iter().filter_map(|copy| match &copy.player {
+fn by_second(scenario: &Scenario, viewer: &Viewer, id: TransportId, snapshots: &[Snapshot]) -> Vec<Second> {
+    let playout = viewer.copies.iter().find_map(|copy| match &copy.player {
         Player::Video(playout) => Some(playout),
         Player::Audio(_) => None,
     });
-    let playout = playouts.into_iter().next();
     let second = |second: u64| {
         let came = viewer.came.get(second as usize).copied().unwrap_or_default();
         let shown = playout.and_then(|playout| {
             playout.shown.iter().rfind(|shown| shown.at.as_millis() / 1000 == second).map(|shown| shown.encoding)
         });
         let kbps = |bytes: u64| bytes * 8 / 1000;
-        [kbps(came.audio), kbps(came.video), kbps(came.repair), kbps(came.padding), shown.map_or(9, u64::from)]
+        let transports = snapshots.get(second as usize).map_or(&[][..], |snapshot| &snapshot.transports);
+        let stats = transports.iter().find(|stats| stats.transport == id).and_then(|stats| stats.bandwidth);
+        Second {
+            audio: kbps(came.audio),
+            video: kbps(came.video),
+            repair: kbps(came.repair),
+            padding: kbps(came.padding),
+            encoding: shown,
+            estimate: stats.map_or(0, |stats| stats.estimate.as_bps() / 1000),
+            cause: stats.map_or("", |stats| stats.cause),
+            queued: stats.map_or(0, |stats| stats.queued),
+        }
     };
     (0..scenario.seconds).map(second).collect()
 }

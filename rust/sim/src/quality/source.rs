@@ -97,7 +97,6 @@ pub(super) struct Encoder {
     last: [u32; 3],
     /// Bytes on a viewer's wire by temporal layer, keyframes left out.
     pub made: [u64; 3],
-    pub keyframes: u64,
 }
 
 impl Encoder {
@@ -121,7 +120,6 @@ impl Encoder {
             tl0: (dice.below(256) & 0xFF) as u8,
             last: [NOTHING; 3],
             made: [0; 3],
-            keyframes: 0,
             dice,
         }
     }
@@ -139,7 +137,6 @@ impl Encoder {
             (self.is_asked, self.keyframe_at) = (false, Some(now));
             self.position = 0;
             self.last = [NOTHING; 3];
-            self.keyframes += 1;
         }
         let place = if self.has_layers { self.position % 4 } else { 0 };
         let temporal = [0, 2, 1, 2][place as usize];

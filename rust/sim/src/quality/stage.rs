@@ -10,6 +10,7 @@ use rtpcore_core::event::Event;
 use rtpcore_core::ice::{Path as Pair, Via};
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
 use rtpcore_core::router::{Limits, Router, RouterConfig};
+use rtpcore_core::stats::Snapshot;
 use rtpcore_core::transmit::SendSlab;
 
 use super::competitor::{Answer, Flow, PACKET};
@@ -25,6 +26,8 @@ const OUTSIDE: usize = 28;
 /// Remote ports of publishers and of viewers begin here.
 const PUBLISHERS: u16 = 5000;
 const VIEWERS: u16 = 6000;
+/// Between looks at what the router thinks.
+const SAMPLES: Duration = Duration::from_secs(1);
 /// Copies of one viewer at most: senders are numbered by both.
 const COPIES: usize = 64;
 
@@ -40,6 +43,7 @@ enum Happening {
     WakeFlow(usize),
     Hear(usize, Answer),
     Join(usize),
+    Sample,
 }
 
 /// See the module.
@@ -60,6 +64,8 @@ pub(super) struct Stage<'a> {
     flows: Vec<Flow>,
     tallies: Vec<Tally>,
     keys: Vec<KeyRing>,
+    /// By second.
+    snapshots: Vec<Snapshot>,
 }
 
 impl<'a> Stage<'a> {
@@ -114,6 +120,7 @@ impl<'a> Stage<'a> {
             links,
             flows: scenario.competitors.iter().map(|&plan| Flow::new(plan)).collect(),
             keys,
+            snapshots: Vec::new(),
         }
     }
 
@@ -132,6 +139,7 @@ impl<'a> Stage<'a> {
         for number in 0..self.flows.len() {
             self.schedule(self.flows[number].poll_timeout(), Happening::WakeFlow(number));
         }
+        self.schedule(Time::ZERO + SAMPLES, Happening::Sample);
         let ends_at = Time::from_millis(self.scenario.seconds * 1000);
         while let Some(((at, _), happening)) = self.queue.pop_first() {
             if at >= ends_at {
@@ -142,7 +150,7 @@ impl<'a> Stage<'a> {
         }
         self.viewers.iter_mut().for_each(|viewer| viewer.finish(ends_at));
         let publishers: Vec<_> = self.publishers.into_iter().map(|(publisher, ..)| publisher).collect();
-        Outcome::new(self.scenario, &publishers, &self.viewers, &self.tallies, &self.router.snapshot(ends_at))
+        Outcome::new(self.scenario, &publishers, &self.viewers, &self.tallies, &self.snapshots)
     }
 
     fn add_transport(&mut self, number: usize, port: u16) -> TransportId {
@@ -194,6 +202,10 @@ impl<'a> Stage<'a> {
                 self.serve_flow(number);
             }
             Happening::Join(number) => self.join(number),
+            Happening::Sample => {
+                self.snapshots.push(self.router.snapshot(self.now));
+                self.schedule(self.now + SAMPLES, Happening::Sample);
+            }
         }
     }
 
