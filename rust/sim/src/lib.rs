@@ -14,6 +14,7 @@ pub mod links;
 pub mod media;
 pub mod oracle;
 pub mod peer;
+pub mod quality;
 pub mod random;
 pub mod trace;
 pub mod world;

@@ -4,21 +4,21 @@ use rtpcore_core::payload::bits::BitWriter;
 
 /// What a payload's first bytes are made from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) is_keyframe: bool,
-    pub(super) is_first: bool,
-    pub(super) is_last: bool,
-    pub(super) is_sync: bool,
-    pub(super) spatial: u8,
-    pub(super) temporal: u8,
+pub(crate) struct Shape {
+    pub(crate) is_keyframe: bool,
+    pub(crate) is_first: bool,
+    pub(crate) is_last: bool,
+    pub(crate) is_sync: bool,
+    pub(crate) spatial: u8,
+    pub(crate) temporal: u8,
     /// Spatial layers of the stream.
-    pub(super) layers: u8,
-    pub(super) picture_id: u16,
-    pub(super) tl0: u8,
+    pub(crate) layers: u8,
+    pub(crate) picture_id: u16,
+    pub(crate) tl0: u8,
 }
 
 /// RFC 7741 §4.2, and a key frame's header (§4.3).
-pub(super) fn vp8(shape: &Shape) -> Vec<u8> {
+pub(crate) fn vp8(shape: &Shape) -> Vec<u8> {
     let [high, low] = shape.picture_id.to_be_bytes();
     let layer = shape.temporal << 6 | u8::from(shape.is_sync) << 5;
     let mut bytes = vec![0x80 | u8::from(shape.is_first) << 4, 0xE0, high | 0x80, low, shape.tl0, layer];

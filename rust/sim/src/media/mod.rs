@@ -1,7 +1,7 @@
 //! What peers send: tracks of made-up frames whose every packet says what it is, so that oracles know it wherever it ends up.
 
 mod encoder;
-mod format;
+pub(crate) mod format;
 
 pub use encoder::{Coded, Encoder};
 
