@@ -1,7 +1,7 @@
 //! Which lost packets a subscriber can recover by itself, so that they need not be sent again at once.
 //!
-//! A receiver asks for a packet as soon as it sees the gap, most often before the repair packet has come. Answering that
-//! costs the bytes of the packet a second time for nothing. It asks again a round trip later if repair failed.
+//! A receiver asks for a packet as soon as it sees the gap, most often before the repair packet has come. Answering
+//! that costs the bytes of the packet a second time for nothing. It asks again a round trip later if repair failed.
 
 /// How many repair packets are remembered: those of four windows at least.
 const REPAIRS: usize = 64;
@@ -44,8 +44,8 @@ impl Coverage {
         self.next = (self.next + 1) % REPAIRS;
     }
 
-    /// The packets that a NACK names, and of them those that are not to be sent again yet: asked for the first time, and
-    /// the repair packets sent lately are enough to recover them if they all came.
+    /// The packets that a NACK names, and of them those that are not to be sent again yet: asked for the first time,
+    /// and the repair packets sent lately are enough to recover them if they all came.
     ///
     /// Looks at each of the 64 repair packets a few times, whatever the NACK.
     pub fn repairable(&mut self, lost: impl Iterator<Item = u16> + Clone, mut is_repairable: impl FnMut(u16)) {

@@ -23,8 +23,8 @@ struct Open {
 
 /// The open window of one stream: some 1.5 kB for each of the plan's repair packets, and as much for what was sent.
 ///
-/// For each media packet, in the order they are sent, call [`add`](Self::add). When it says that the window is complete,
-/// call [`write`](Self::write) until it gives none, before the next packet.
+/// For each media packet, in the order they are sent, call [`add`](Self::add). When it says that the window is
+/// complete, call [`write`](Self::write) until it gives none, before the next packet.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     /// Of the open window.

@@ -1,9 +1,9 @@
 //! How much protection a stream gets: pure policy, from what the path does to what is summed.
 //!
-//! Packets are protected in windows. The `n`-th packet of a window joins one, two or three of its sums, in turn, so that
-//! neighbours never share all of theirs and a burst meets different ones. With one sum each, a lost packet is recovered
-//! if it is the only one of its sum. With two or three, each packet recovered makes the next possible: much better where
-//! enough sums arrive, worse where few do.
+//! Packets are protected in windows. The `n`-th packet of a window joins one, two or three of its sums, in turn, so
+//! that neighbours never share all of theirs and a burst meets different ones. With one sum each, a lost packet is
+//! recovered if it is the only one of its sum. With two or three, each packet recovered makes the next possible: much
+//! better where enough sums arrive, worse where few do.
 
 use core::time::Duration;
 
@@ -52,8 +52,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan within the limits: 1 to [`MAX_REPAIRS`] repair packets for 1 to [`WINDOW`] packets or `frames` (1 or more),
-    /// each packet in 1 to 3 sums, fewer where there are too few repair packets (below 4 one, below 10 two).
+    /// A plan within the limits: 1 to [`MAX_REPAIRS`] repair packets for 1 to [`WINDOW`] packets or `frames` (1 or
+    /// more), each packet in 1 to 3 sums, fewer where there are too few repair packets (below 4 one, below 10 two).
     #[allow(clippy::cast_possible_truncation)]
     pub const fn new(repairs: u8, packets: u8, frames: u8, degree: u8) -> Self {
         const fn between(least: u8, n: u8, most: u8) -> u8 {
@@ -185,11 +185,11 @@ fn budget(loss: f64) -> f64 {
     (loss * (2.2 + 2.5 * loss)).min(0.52)
 }
 
-/// About what random loss leaves, as a fraction of all packets: "lost, and in each of its sums another packet or the sum
-/// itself is, too". Exact for one sum each.
+/// About what random loss leaves, as a fraction of all packets: "lost, and in each of its sums another packet or the
+/// sum itself is, too". Exact for one sum each.
 ///
-/// With more, some rounds of recovery count; beyond that a short window rather has bad luck, mostly that two lost packets
-/// share two sums. Within a third of what `tests` simulates.
+/// With more, some rounds of recovery count; beyond that a short window rather has bad luck, mostly that two lost
+/// packets share two sums. Within a third of what `tests` simulates.
 fn residual(loss: f64, packets: f64, repairs: u8, degree: u8) -> f64 {
     let others = (packets * f64::from(degree) / f64::from(repairs) - 1.0).max(0.0);
     let round = |left: f64| loss * (1.0 - (1.0 - loss) * (1.0 - left).powf(others)).powi(i32::from(degree));
@@ -200,8 +200,8 @@ fn residual(loss: f64, packets: f64, repairs: u8, degree: u8) -> f64 {
     (0..4).fold(loss, |left, _| round(left)) + loss * loss * packets / pairs
 }
 
-/// About what bursts leave with one sum each, where the neighbours in a sum lie `repairs` packets apart: a burst (Gilbert's
-/// model) seldom lasts from one to the next.
+/// About what bursts leave with one sum each, where the neighbours in a sum lie `repairs` packets apart: a burst
+/// (Gilbert's model) seldom lasts from one to the next.
 fn residual_of_bursts(loss: f64, mean_burst: f64, packets: f64, repairs: u8) -> f64 {
     let loss = loss.min(0.99);
     let others = (packets / f64::from(repairs) - 1.0).max(0.0);

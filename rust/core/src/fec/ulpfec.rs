@@ -1,7 +1,7 @@
 //! ULPFEC (RFC 5109) as browsers send it: one level of protection, inside RED (RFC 2198) in the stream it protects.
 //!
-//! RED for video is a single byte, the payload type of what follows, in front of media and repair packets alike. The sum
-//! is over the packets without it: as they would have been sent outside of RED.
+//! RED for video is a single byte, the payload type of what follows, in front of media and repair packets alike. The
+//! sum is over the packets without it: as they would have been sent outside of RED.
 //!
 //! ```text
 //!  0 |E|L|P|X|  CC   |M| PT recovery |            SN base            |

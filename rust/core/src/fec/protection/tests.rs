@@ -99,7 +99,8 @@ fn conditions(loss: f64, mean_burst: f64, rtt_ms: u64, packets_per_frame: f64) -
     Conditions { loss, mean_burst, rtt: Duration::from_millis(rtt_ms), packets_per_frame, frame_rate: 30.0 }
 }
 
-/// The table of `docs/why/forward-error-correction.md`: `cargo test -p rtpcore-core --lib fec::protection -- --nocapture`.
+/// The table of `docs/why/forward-error-correction.md`: `cargo test -p rtpcore-core --lib fec::protection --
+/// --nocapture`.
 #[test]
 fn what_is_left_and_what_it_costs() {
     // Loss, mean burst, RTT in ms, packets per frame; then the bounds on what is left and on the overhead, in percent.
