@@ -212,8 +212,9 @@ impl Bandwidth {
         if can_pad || self.front().is_some() { self.pacer.open_at() } else { Time::NEVER }
     }
 
-    /// When something is to be done.
-    pub(crate) fn deadline(&mut self, now: Time) -> Time {
-        self.estimator.poll_timeout().min(self.allocate_at).min(self.pace_at(now))
+    /// When there is something to reckon. When something may leave is another matter: whoever writes packets asks
+    /// [`pace_at`](Self::pace_at) for that.
+    pub(crate) fn deadline(&self) -> Time {
+        self.estimator.poll_timeout().min(self.allocate_at)
     }
 }

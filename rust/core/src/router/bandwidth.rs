@@ -54,7 +54,7 @@ impl Router {
         if is_short {
             self.allocate(now, index);
         }
-        let at = self.bandwidth_deadline(now, index);
+        let at = self.bandwidth_deadline(index);
         self.arm(index, at);
     }
 
@@ -78,11 +78,10 @@ impl Router {
         }
     }
 
-    pub(super) fn bandwidth_deadline(&mut self, now: Time, index: usize) -> Time {
-        let Some(transport) = self.transports.get_mut(index).filter(|transport| transport.is_connected()) else {
-            return Time::NEVER;
-        };
-        transport.bandwidth.as_mut().map_or(Time::NEVER, |bandwidth| bandwidth.deadline(now))
+    pub(super) fn bandwidth_deadline(&self, index: usize) -> Time {
+        let connected = self.transports.get(index).filter(|transport| transport.is_connected());
+        let bandwidth = connected.and_then(|transport| transport.bandwidth.as_ref());
+        bandwidth.map_or(Time::NEVER, |bandwidth| bandwidth.deadline())
     }
 
     /// Lets a subscriber's shares be reckoned anew, soon: several changes mostly come together.

@@ -17,6 +17,7 @@ use crate::srtp::{ClearHeader, Inbound, Outbound, Profile};
 use crate::transmit::SendSlab;
 use crate::units::Ssrc;
 
+mod bandwidth;
 mod delay;
 mod loudness;
 mod media;
@@ -185,8 +186,12 @@ impl Client {
     }
 
     fn packet(&mut self, ssrc: Ssrc, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        self.packet_of(ssrc, payload_type, payload, true)
+    }
+
+    fn packet_of(&mut self, ssrc: Ssrc, payload_type: u8, payload: &[u8], marker: bool) -> Vec<u8> {
         let header = FixedHeader {
-            marker: true,
+            marker,
             payload_type: Pt(payload_type),
             sequence_number: SeqNo(self.seq).low(),
             timestamp: self.timestamp,
@@ -223,14 +228,20 @@ impl Client {
             let mut plain = datagram.to_vec();
             return Heard::Rtcp(self.opener.unprotect_rtcp(&mut plain).unwrap().to_vec());
         }
+        let plain = self.open_whole(datagram);
+        let header = Header::parse(&plain).unwrap();
+        Heard::Rtp(header, header.payload(&plain).to_vec())
+    }
+
+    /// An RTP packet, header and all.
+    fn open_whole(&mut self, datagram: &[u8]) -> Vec<u8> {
         let clear = Header::parse_clear(datagram).unwrap();
         let len = usize::from(clear.payload_offset);
         let sealed = ClearHeader { ssrc: clear.ssrc, sequence_number: clear.sequence_number, len };
         let mut plain = vec![0; 1500];
         let len = self.opener.unprotect_rtp(datagram, sealed, &mut plain).unwrap();
         plain.truncate(len);
-        let header = Header::parse(&plain).unwrap();
-        Heard::Rtp(header, header.payload(&plain).to_vec())
+        plain
     }
 }
 

@@ -57,7 +57,7 @@ impl Router {
         self.poll_meters(now, index);
         self.write_reports(now, index);
         self.poll_bandwidth(now, index);
-        let at = self.media_deadline(index).min(self.bandwidth_deadline(now, index));
+        let at = self.media_deadline(index).min(self.bandwidth_deadline(index));
         self.arm(index, at);
         self.mark_dirty(index);
     }

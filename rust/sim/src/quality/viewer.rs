@@ -176,6 +176,7 @@ impl Viewer {
             extensions,
             cname: "sim".into(),
             playout_delay: None,
+            fec: None,
         }
     }
 
