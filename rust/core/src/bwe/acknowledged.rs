@@ -40,8 +40,7 @@ pub(super) struct Acknowledged {
 impl Acknowledged {
     /// Notes one arrival.
     pub(super) fn add(&mut self, answered: &Answered) {
-        let arrival =
-            Arrival { sent: micros(answered.sent_at), arrived: answered.arrived, bytes: answered.bytes };
+        let arrival = Arrival { sent: micros(answered.sent_at), arrived: answered.arrived, bytes: answered.bytes };
         if self.arrivals.len() >= MAX_PACKETS {
             self.arrivals.pop_front();
         }

@@ -132,7 +132,8 @@ impl Measure {
     /// What it found where `loss` is the rule; none where too little of it arrived, or nothing can be learned.
     pub(super) fn result(&self, loss: f64) -> Option<Found> {
         let received = self.received?;
-        let enough = |received: u32, wanted: u32| f64::from(received) >= MIN_RECEIVED * (1.0 - loss) * f64::from(wanted);
+        let enough =
+            |received: u32, wanted: u32| f64::from(received) >= MIN_RECEIVED * (1.0 - loss) * f64::from(wanted);
         if !enough(received.packets, self.cluster.packets.into()) || !enough(received.bytes, self.cluster.bytes) {
             return None;
         }

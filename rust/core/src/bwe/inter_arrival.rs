@@ -41,8 +41,7 @@ struct Group {
 impl Group {
     fn takes(&self, sent: i64, arrived: i64) -> bool {
         let waited = (arrived - self.arrived) - (sent - self.sent);
-        let is_burst =
-            waited < 0 && arrived - self.arrived <= BURST_GAP && arrived - self.first_arrived < MAX_BURST;
+        let is_burst = waited < 0 && arrived - self.arrived <= BURST_GAP && arrived - self.first_arrived < MAX_BURST;
         sent - self.first_sent <= GROUP || is_burst
     }
 }

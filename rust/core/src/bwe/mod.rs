@@ -409,8 +409,7 @@ impl Estimator {
         // Without news of the queue, as where only probes flow, the old news are not acted on again.
         let usage = self.delay.news(now);
         let rtt = self.rtt.unwrap_or(FIRST_RTT);
-        let change =
-            usage.map_or(Change::None, |usage| self.aimd.update(now, usage, throughput, rtt, is_limited));
+        let change = usage.map_or(Change::None, |usage| self.aimd.update(now, usage, throughput, rtt, is_limited));
         if change != Change::None {
             self.moved_by = Cause::Delay;
         }

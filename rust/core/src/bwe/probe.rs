@@ -127,13 +127,7 @@ impl Prober {
     }
 
     /// Ends the probes that feedback covers up to `uncovered`; returns the best of what they found.
-    pub(super) fn conclude(
-        &mut self,
-        now: Time,
-        uncovered: SeqNo,
-        situation: Situation,
-        loss: f64,
-    ) -> Option<Found> {
+    pub(super) fn conclude(&mut self, now: Time, uncovered: SeqNo, situation: Situation, loss: f64) -> Option<Found> {
         let mut best: Option<Found> = None;
         while let Some(index) = self.active.iter().position(|measure| measure.is_over(uncovered, loss)) {
             let measure = self.active.swap_remove(index);

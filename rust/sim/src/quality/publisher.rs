@@ -148,7 +148,9 @@ impl Track {
         }
         // Small ones first, as libwebrtc's encoder gives them out.
         let streams = self.streams.iter_mut().enumerate();
-        streams.flat_map(|(n, stream)| stream.encoder.encode(now, timestamp).into_iter().map(move |it| (n, it))).collect()
+        streams
+            .flat_map(|(n, stream)| stream.encoder.encode(now, timestamp).into_iter().map(move |it| (n, it)))
+            .collect()
     }
 
     /// One packet, sealed; as a retransmission under a number of that stream.
@@ -267,7 +269,8 @@ impl Publisher {
         while self.free_at.is_due(now)
             && let Some(sealed) = self.waiting.pop_front()
         {
-            self.free_at = self.free_at.max(now) + Duration::from_nanos(sealed.len() as u64 * 8_000_000_000 / self.rate);
+            self.free_at =
+                self.free_at.max(now) + Duration::from_nanos(sealed.len() as u64 * 8_000_000_000 / self.rate);
             self.outgoing.push_back(sealed);
         }
         if self.report_at.is_due(now) {

@@ -140,7 +140,11 @@ impl Outcome {
         let asked: u64 = publishers.iter().map(|publisher| publisher.asked_keyframes).sum();
         let tracks: Vec<_> = publishers.iter().flat_map(|publisher| &publisher.tracks).collect();
         Self {
-            viewers: viewers.iter().zip(tallies).map(|(viewer, tally)| figures(scenario, &tracks, viewer, tally)).collect(),
+            viewers: viewers
+                .iter()
+                .zip(tallies)
+                .map(|(viewer, tally)| figures(scenario, &tracks, viewer, tally))
+                .collect(),
             asked_keyframes: asked as f64 * 60.0 / scenario.seconds as f64,
             seconds: (publishers.len()..)
                 .zip(viewers)

@@ -162,7 +162,13 @@ impl Encoder {
 
     /// Bytes of the next frame: of four, the base has two fifths, as libwebrtc shares them out.
     fn size(&mut self, is_keyframe: bool, temporal: u8) -> u64 {
-        let share = if !self.has_layers { 100 } else if temporal == 0 { 160 } else { 80 };
+        let share = if !self.has_layers {
+            100
+        } else if temporal == 0 {
+            160
+        } else {
+            80
+        };
         let wavers = self.dice.within(85, 116);
         if is_keyframe {
             let size = self.average * KEYFRAME * if self.is_slides { 5 } else { 1 };

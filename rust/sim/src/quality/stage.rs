@@ -84,14 +84,17 @@ impl<'a> Stage<'a> {
         let publishers = scenario.publishers.iter().enumerate().map(|(number, link)| {
             let own = scenario.tracks.iter().enumerate().filter(|(_, (publisher, _))| *publisher == number);
             let tracks = own.map(|(track, (_, source))| Track::new(track, source.clone(), seed)).collect();
-            let path = |schedule: &crate::trace::Schedule, way| Path::new(schedule.clone(), seed, 1000 + 2 * number as u64 + way);
+            let path = |schedule: &crate::trace::Schedule, way| {
+                Path::new(schedule.clone(), seed, 1000 + 2 * number as u64 + way)
+            };
             (Publisher::new(number, &keys[number], tracks), path(&link.down, 0), path(&link.up, 1))
         });
         let publishers: Vec<_> = publishers.collect();
         let mut is_audio = vec![false; scenario.tracks.len()];
         publishers.iter().flat_map(|(it, ..)| &it.tracks).for_each(|track| is_audio[track.number] = track.is_audio());
         let links = scenario.links.iter().enumerate().map(|(number, link)| {
-            let path = |schedule: &crate::trace::Schedule, way| Path::new(schedule.clone(), seed, 2 * number as u64 + way);
+            let path =
+                |schedule: &crate::trace::Schedule, way| Path::new(schedule.clone(), seed, 2 * number as u64 + way);
             (path(&link.down, 0), path(&link.up, 1))
         });
         let links: Vec<_> = links.collect();

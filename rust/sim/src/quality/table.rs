@@ -232,9 +232,8 @@ pub fn parse(text: &str) -> Option<Vec<Row>> {
 /// What moved from `before` to `now` by more than it may, families that came or went included.
 pub fn compare(before: &[Row], now: &[Row]) -> Vec<Moved> {
     let nothing = vec![None; COLUMNS.len()];
-    let by_name = |rows: &[Row]| -> BTreeMap<_, _> {
-        rows.iter().map(|row| (row.family.clone(), row.values.clone())).collect()
-    };
+    let by_name =
+        |rows: &[Row]| -> BTreeMap<_, _> { rows.iter().map(|row| (row.family.clone(), row.values.clone())).collect() };
     let (before, now) = (by_name(before), by_name(now));
     let families: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).collect();
     let mut moved = Vec::new();
