@@ -124,7 +124,11 @@ impl Router {
         // Video and what is sent again, as the pacer lets go of them; then what a probe lacks.
         while bandwidth.pacer.is_open(now) {
             let padding = bandwidth.padding.filter(|_| bandwidth.pacer.is_probing(now));
-            let Some(queued) = bandwidth.front().copied().or_else(|| padding_of(copies, padding?)) else { break };
+            let Some(queued) =
+                bandwidth.front().copied().or_else(|| padding_of(copies, padding?, bandwidth.pacer.padding()))
+            else {
+                break;
+            };
             if !slab.has_room() {
                 return false;
             }
@@ -193,10 +197,11 @@ fn abs_send_time(now: Time) -> [u8; 3] {
     [a, b, c]
 }
 
-/// A packet for a probe that has nothing else to send: one sent lately, or nothing but padding.
-fn padding_of(copies: &mut Slab<Copy>, sender: u32) -> Option<Queued> {
+/// A packet of about `size` bytes for a probe that has nothing else to send: one sent lately, or nothing but padding. A video
+/// packet is too much for the probes of narrow paths: five of them fill the queue of 200 kbit/s for a quarter of a second.
+fn padding_of(copies: &mut Slab<Copy>, sender: u32, size: u32) -> Option<Queued> {
     let copy = copies.get_mut(sender as usize)?.sender.as_mut()?;
-    let seq = copy.poll_padding().unwrap_or(SeqNo(0));
+    let seq = if size > MOST_PADDED { copy.poll_padding().unwrap_or(SeqNo(0)) } else { SeqNo(0) };
     let rtx = copy.next_rtx()?;
     Some(Queued { sender, seq, rtx: Some(rtx) })
 }
@@ -306,17 +311,19 @@ fn write_padding(
     }
     let place = push_stamp(&mut writer, copy).ok_or(Drop::Oversized)?;
     let header_len = FixedHeader::LEN + writer.finish();
-    let size = header_len + PADDING.len() + outbound.rtp_overhead();
-    stamp.write(place, size, out);
-    outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, &[], &PADDING, out).ok_or(Drop::Oversized)
+    let size = header_len + outbound.rtp_overhead();
+    let wanted = stamp.bandwidth.as_ref().map_or(0, |bandwidth| bandwidth.pacer.padding() as usize);
+    let count = u8::try_from(wanted.saturating_sub(size + OUTSIDE)).unwrap_or(u8::MAX).max(1);
+    // The last byte counts them all.
+    let mut padding = [0; u8::MAX as usize];
+    let padding = padding.get_mut(..count.into()).ok_or(Drop::Oversized)?;
+    *padding.last_mut().ok_or(Drop::Oversized)? = count;
+    stamp.write(place, size + padding.len(), out);
+    outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, &[], padding, out).ok_or(Drop::Oversized)
 }
 
-/// As much padding as one packet can have; the last byte counts them all.
-const PADDING: [u8; 255] = {
-    let mut padding = [0; 255];
-    padding[254] = 255;
-    padding
-};
+/// The largest packet of a probe that is made of padding, on the wire: one packet cannot have more than 255 bytes of it.
+const MOST_PADDED: u32 = 400;
 
 /// Makes room for what says when a packet leaves, and says where; none where the header is full.
 fn push_stamp(writer: &mut ExtensionWriter<'_>, copy: &Copy) -> Option<Option<Range<usize>>> {
