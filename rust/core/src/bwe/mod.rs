@@ -476,7 +476,7 @@ impl Estimator {
             target: self.target,
             max: bps(self.settings.max),
             calm_at: if self.delay.usage() == Usage::Normal { Time::ZERO } else { self.delay.moved_at() + STALE_AFTER },
-            is_loss_limited: self.cause == Cause::Loss,
+            is_loss_limited: self.cause == Cause::Loss && self.loss.is_known(),
         }
     }
 
