@@ -21,6 +21,8 @@ const AGEING: f64 = 0.9;
 const MIN_OBSERVATIONS: usize = 3;
 /// An observation is forgotten after so many microseconds: while a path carries nothing but probes there are no new ones.
 const MEMORY: i64 = 6_000_000;
+/// ... and one that has not ended before a pause of this is not ended after it.
+const PAUSE: i64 = 1_000_000;
 /// Candidates are the rate so far times these, what arrives, and what the delay allows.
 const FACTORS: [f64; 3] = [1.02, 1.0, 0.95];
 /// A path may lose this share at any rate, ...
@@ -101,6 +103,8 @@ impl Loss {
     /// Notes what became of a packet, in the order they were sent.
     pub(super) fn add(&mut self, sent_at: Time, bytes: u32, is_lost: bool) {
         let sent = micros(sent_at);
+        // Packets before a pause say nothing of the path after it.
+        self.partial.take_if(|partial| partial.last_sent + PAUSE < sent);
         let partial =
             self.partial.get_or_insert(Partial { packets: 0, lost: 0, bytes: 0, first_sent: sent, last_sent: sent });
         partial.packets += 1;

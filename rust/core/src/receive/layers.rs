@@ -185,6 +185,7 @@ mod tests {
         let mut cost = |from: u64| {
             let mut key = packet(0, 0, 0, 24_924);
             key.descriptor.keyframe = true;
+            key.descriptor.frame_end = false;
             rates.handle_packet(Time::from_millis(from), &key, true);
             second(&mut rates, from, 0, 0, true);
             rates.costs(Time::from_millis(from + 990), true, 1)[0][1]
