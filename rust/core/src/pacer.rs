@@ -18,7 +18,7 @@ use crate::units::Bitrate;
 /// second. libwebrtc has the same factor. It is for paths that may carry more than is thought.
 const FACTOR: (u64, u64) = (5, 2);
 /// ... and on a path whose bottleneck is known: what is faster than that waits there, and audio with it.
-const TIGHT: (u64, u64) = (5, 4);
+const TIGHT: (u64, u64) = (1, 1);
 /// What may leave at once, as time at the pacing rate: an average frame passes whole. libwebrtc has the same.
 const BURST: Duration = Duration::from_millis(40);
 /// A probe is sent in steps of this; finer ones no timer keeps.
