@@ -12,7 +12,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use crate::bwe::{Cause, Estimator, Settings, Usage};
+use crate::bwe::{Estimator, Settings};
 use crate::drop::Drop;
 use crate::pacer::Pacer;
 use crate::receive::rate::Rate;
@@ -34,8 +34,6 @@ const SILENCE: Duration = Duration::from_secs(4);
 pub(crate) const ALLOCATE_EVERY: Duration = Duration::from_millis(200);
 /// Estimates waver; their owner need not know each of them.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// For how long a path counts as one that carries no more, after it showed that.
-const TIGHT: Duration = Duration::from_secs(10);
 /// What a packet has outside its RTP bytes: IPv4 and UDP. Feedback does not say which family; a tenth of a percent.
 pub(crate) const OUTSIDE: usize = 28;
 
@@ -75,8 +73,6 @@ pub(crate) struct Bandwidth {
     /// Retransmissions: before video, since a frame already shown in part waits for them.
     repairs: VecDeque<Queued>,
     video: VecDeque<Queued>,
-    /// Until when it is known to carry no more than is thought.
-    tight_until: Time,
     /// What goes past the pacer: audio.
     past: Rate,
     /// What is sent again or in advance.
@@ -103,7 +99,6 @@ impl Bandwidth {
             pacer: Pacer::new(START),
             repairs: VecDeque::new(),
             video: VecDeque::new(),
-            tight_until: now,
             past: Rate::default(),
             repaired: Rate::default(),
             allocate_at: now,
@@ -170,13 +165,10 @@ impl Bandwidth {
     }
 
     /// The peer answered.
-    pub(crate) fn handle_answer(&mut self, now: Time) {
+    pub(crate) fn handle_answer(&mut self) {
         self.has_feedback = true;
         let estimate = self.estimator.estimate();
-        if estimate.usage == Usage::Over || matches!(estimate.cause, Cause::Loss | Cause::Silence) {
-            self.tight_until = now + TIGHT;
-        }
-        self.pacer.set_estimate(estimate.target, !self.tight_until.is_due(now));
+        self.pacer.set_estimate(estimate.target, estimate.is_tight);
     }
 
     /// The estimate, where it is worth telling: a tenth away from what was told last, and not within a second of it.

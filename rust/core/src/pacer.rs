@@ -21,6 +21,8 @@ const FACTOR: (u64, u64) = (5, 2);
 const TIGHT: (u64, u64) = (1, 1);
 /// What may leave at once, as time at the pacing rate: an average frame passes whole. libwebrtc has the same.
 const BURST: Duration = Duration::from_millis(40);
+/// ... and where the bottleneck is known: what arrives there at once is a queue, and taken for one that grows.
+const TIGHT_BURST: Duration = Duration::from_millis(5);
 /// A probe is sent in steps of this; finer ones no timer keeps.
 const PROBE_STEP: Duration = Duration::from_millis(2);
 /// A probe that has not got rid of its bytes by then has failed: nobody may send at its rate for long.
@@ -31,6 +33,7 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 pub struct Pacer {
     /// Bits per second.
     rate: u64,
+    burst: Duration,
     /// When everything sent so far would have left at the rate.
     free_at: Time,
     probe: Option<Probe>,
@@ -48,14 +51,15 @@ struct Probe {
 impl Pacer {
     /// A pacer for a path that is thought to carry `estimate`.
     pub fn new(estimate: Bitrate) -> Self {
-        let mut pacer = Self { rate: 1, free_at: Time::ZERO, probe: None };
+        let mut pacer = Self { rate: 1, burst: BURST, free_at: Time::ZERO, probe: None };
         pacer.set_estimate(estimate, false);
         pacer
     }
 
-    /// The path is thought to carry `estimate` now; `is_tight` if it was seen of late that it carries no more.
+    /// The path is thought to carry `estimate` now; `is_tight` if it is known to carry no more.
     pub fn set_estimate(&mut self, estimate: Bitrate, is_tight: bool) {
-        let (times, parts) = if is_tight { TIGHT } else { FACTOR };
+        let ((times, parts), burst) = if is_tight { (TIGHT, TIGHT_BURST) } else { (FACTOR, BURST) };
+        self.burst = burst;
         self.rate = (estimate.as_bps().saturating_mul(times) / parts).max(1);
     }
 
@@ -79,7 +83,7 @@ impl Pacer {
     pub fn open_at(&self) -> Time {
         match &self.probe {
             Some(probe) => probe.due_at(),
-            None => self.free_at - BURST,
+            None => self.free_at - self.burst,
         }
     }
 

@@ -135,6 +135,8 @@ pub struct Estimate {
     pub trend: f64,
     /// Less is sent than the target allows, because there is no more to send.
     pub is_limited: bool,
+    /// The path was seen to carry no more than the target, by a queue, by loss, or by a probe that met its end.
+    pub is_tight: bool,
 }
 
 /// Why a feedback was not believed.
@@ -200,6 +202,8 @@ pub struct Estimator {
     cause: Cause,
     /// What last moved the rate of `aimd`.
     moved_by: Cause,
+    /// See [`Estimate::is_tight`].
+    is_tight: bool,
     stats: Stats,
     /// The arrivals of the feedback in hand, kept for its memory.
     answered: Vec<Answered>,
@@ -233,6 +237,7 @@ impl Estimator {
             target: start,
             cause: Cause::Start,
             moved_by: Cause::Start,
+            is_tight: false,
             stats: Stats::default(),
             answered: Vec::new(),
         }
@@ -338,6 +343,7 @@ impl Estimator {
         if self.silence.is_due(now, self.sent.awaited()) {
             self.aimd.lower(now, self.aimd.rate() * AFTER_SILENCE);
             self.moved_by = Cause::Silence;
+            self.is_tight = true;
             self.stats.reductions += 1;
             self.retarget(now);
         }
@@ -365,6 +371,7 @@ impl Estimator {
             usage: self.delay.usage(),
             trend: self.delay.trend(),
             is_limited: self.limited.is_limited(),
+            is_tight: self.is_tight,
         }
     }
 
@@ -425,7 +432,9 @@ impl Estimator {
             self.loss.lower(flows * AFTER_COLLAPSE);
             self.moved_by = Cause::Loss;
         }
-        self.stats.reductions += u64::from(change == Change::Reduced || collapsed_to.is_some());
+        let is_reduced = change == Change::Reduced || collapsed_to.is_some();
+        self.stats.reductions += u64::from(is_reduced);
+        self.is_tight |= is_reduced;
         self.retarget(now);
         if change == Change::Reduced && self.target < before * DROP || collapsed_to.is_some() {
             self.prober.handle_drop(now);
@@ -435,6 +444,7 @@ impl Estimator {
 
     /// Acts on what a probe found.
     fn take_probe(&mut self, now: Time, found: Found, flows: Option<f64>) {
+        self.is_tight = found.is_saturated;
         if found.rate > self.target {
             self.aimd.raise(found.rate);
             self.loss.raise(found.rate);
