@@ -27,7 +27,7 @@ const MAX_RUNGS: usize = MAX_SPATIAL * MAX_TEMPORAL;
 
 /// A rung above what is granted now must fit with so much to spare, in 256ths of its bitrate: estimates and rates of frames
 /// waver by some percent, and each step up costs a keyframe.
-const HEADROOM: u64 = 26;
+const HEADROOM: u64 = 13;
 
 /// Bits per second up to and including each layer, by spatial and temporal layer; 0 where there is no such layer.
 pub type Costs = [[u64; MAX_TEMPORAL]; MAX_SPATIAL];

@@ -37,6 +37,12 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// What a packet has outside its RTP bytes: IPv4 and UDP. Feedback does not say which family; a tenth of a percent.
 pub(crate) const OUTSIDE: usize = 28;
 
+/// What is sent again may take this share of a path. More of it is lost by a queue that is full, and to fill that again makes
+/// it last: a subscriber that lost so much needs a smaller picture, which has to come through.
+const REPAIRS: u64 = 2;
+/// A packet that waits to be sent again is taken for so many bytes.
+const FULL_PACKET: u64 = 1200;
+
 /// What peers answer with, so that there is an estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feedback {
@@ -120,6 +126,14 @@ impl Bandwidth {
         Ok(())
     }
 
+    /// Whether there is room for one more packet to be sent again.
+    pub(crate) fn can_repair(&self, now: Time) -> bool {
+        let waiting = self.repairs.len() as u64 * FULL_PACKET;
+        let is_within =
+            (self.repaired.per_second(now) + waiting) * 8 <= self.estimator.estimate().target.as_bps() / REPAIRS;
+        self.is_deaf(now) || self.repairs.is_empty() || is_within
+    }
+
     /// The packet that leaves next, whether or not it may leave now.
     pub(crate) fn front(&self) -> Option<&Queued> {
         self.repairs.front().or_else(|| self.video.front())
@@ -158,7 +172,8 @@ impl Bandwidth {
     /// The peer answered.
     pub(crate) fn handle_answer(&mut self) {
         self.has_feedback = true;
-        self.pacer.set_estimate(self.estimator.estimate().target);
+        let estimate = self.estimator.estimate();
+        self.pacer.set_estimate(estimate.target, estimate.is_tight);
     }
 
     /// The estimate, where it is worth telling: a tenth away from what was told last, and not within a second of it.

@@ -15,10 +15,14 @@ use crate::time::Time;
 use crate::units::Bitrate;
 
 /// How much faster than the estimate packets leave: frames come in bursts of their own, and a keyframe should not take a
-/// second. libwebrtc has the same factor.
+/// second. libwebrtc has the same factor. It is for paths that may carry more than is thought.
 const FACTOR: (u64, u64) = (5, 2);
+/// ... and on a path whose bottleneck is known: what is faster than that waits there, and audio with it.
+const TIGHT: (u64, u64) = (1, 1);
 /// What may leave at once, as time at the pacing rate: an average frame passes whole. libwebrtc has the same.
 const BURST: Duration = Duration::from_millis(40);
+/// ... and where the bottleneck is known: what arrives there at once is a queue, and taken for one that grows.
+const TIGHT_BURST: Duration = Duration::from_millis(5);
 /// A probe is sent in steps of this; finer ones no timer keeps.
 const PROBE_STEP: Duration = Duration::from_millis(2);
 /// A probe that has not got rid of its bytes by then has failed: nobody may send at its rate for long.
@@ -29,6 +33,7 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 pub struct Pacer {
     /// Bits per second.
     rate: u64,
+    burst: Duration,
     /// When everything sent so far would have left at the rate.
     free_at: Time,
     probe: Option<Probe>,
@@ -46,14 +51,16 @@ struct Probe {
 impl Pacer {
     /// A pacer for a path that is thought to carry `estimate`.
     pub fn new(estimate: Bitrate) -> Self {
-        let mut pacer = Self { rate: 1, free_at: Time::ZERO, probe: None };
-        pacer.set_estimate(estimate);
+        let mut pacer = Self { rate: 1, burst: BURST, free_at: Time::ZERO, probe: None };
+        pacer.set_estimate(estimate, false);
         pacer
     }
 
-    /// The path is thought to carry `estimate` now.
-    pub fn set_estimate(&mut self, estimate: Bitrate) {
-        self.rate = (estimate.as_bps().saturating_mul(FACTOR.0) / FACTOR.1).max(1);
+    /// The path is thought to carry `estimate` now; `is_tight` if it is known to carry no more.
+    pub fn set_estimate(&mut self, estimate: Bitrate, is_tight: bool) {
+        let ((times, parts), burst) = if is_tight { (TIGHT, TIGHT_BURST) } else { (FACTOR, BURST) };
+        self.burst = burst;
+        self.rate = (estimate.as_bps().saturating_mul(times) / parts).max(1);
     }
 
     /// Begins a probe; what is sent from now on belongs to it until it has what it needs. One at a time.
@@ -76,7 +83,7 @@ impl Pacer {
     pub fn open_at(&self) -> Time {
         match &self.probe {
             Some(probe) => probe.due_at(),
-            None => self.free_at - BURST,
+            None => self.free_at - self.burst,
         }
     }
 
@@ -97,6 +104,14 @@ impl Pacer {
                 self.probe = None;
             }
         }
+    }
+
+    /// How many bytes the next packet of a probe needs, if all that are left are alike: what pads it should not be longer.
+    pub fn padding(&self) -> u32 {
+        let Some(Probe { cluster, bytes, packets, .. }) = &self.probe else { return 0 };
+        let (bytes, packets) =
+            (u64::from(cluster.bytes).saturating_sub(*bytes), u32::from(cluster.packets).saturating_sub(*packets));
+        u32::try_from(bytes.div_ceil(packets.max(1).into())).unwrap_or(u32::MAX)
     }
 
     /// How long `bytes` take at the pacing rate.

@@ -74,6 +74,8 @@ pub struct Estimate {
     pub queue: Duration,
     /// Less is sent than the target allows, because there is no more to send.
     pub is_limited: bool,
+    /// The path was seen to carry no more than the target, by a queue, by loss, or by a probe that met its end.
+    pub is_tight: bool,
 }
 
 /// Why a feedback was not believed.

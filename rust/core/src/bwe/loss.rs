@@ -19,6 +19,10 @@ const WINDOW: usize = 15;
 const AGEING: f64 = 0.9;
 /// Observations before the first judgement.
 const MIN_OBSERVATIONS: usize = 3;
+/// An observation is forgotten after so many microseconds: while a path carries nothing but probes there are no new ones.
+const MEMORY: i64 = 6_000_000;
+/// ... and one that has not ended before a pause of this is not ended after it.
+const PAUSE: i64 = 1_000_000;
 /// Candidates are the rate so far times these, what arrives, and what the delay allows.
 const FACTORS: [f64; 3] = [1.02, 1.0, 0.95];
 /// A path may lose this share at any rate, ...
@@ -45,6 +49,8 @@ const GROWTH_WINDOW: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Observation {
+    /// When its last packet left, in microseconds.
+    ended: i64,
     packets: f64,
     lost: f64,
     /// What was sent in it, in bit/s.
@@ -97,6 +103,8 @@ impl Loss {
     /// Notes what became of a packet, in the order they were sent.
     pub(super) fn add(&mut self, sent_at: Time, bytes: u32, is_lost: bool) {
         let sent = micros(sent_at);
+        // Packets before a pause say nothing of the path after it.
+        self.partial.take_if(|partial| partial.last_sent + PAUSE < sent);
         let partial =
             self.partial.get_or_insert(Partial { packets: 0, lost: 0, bytes: 0, first_sent: sent, last_sent: sent });
         partial.packets += 1;
@@ -118,7 +126,9 @@ impl Loss {
 
     /// Judges anew, where there is enough new to judge by. `delay`: what the delay allows; `flows`: what arrives.
     pub(super) fn update(&mut self, now: Time, delay: f64, flows: Option<f64>) {
-        if !self.complete() {
+        let is_complete = self.complete();
+        self.forget(now);
+        if !is_complete {
             return;
         }
         self.average = self.average_loss();
@@ -183,11 +193,26 @@ impl Loss {
         self.partial = None;
         let rate = float(partial.bytes) * 8.0 / seconds(span);
         let (packets, lost) = (f64::from(partial.packets), f64::from(partial.lost));
-        self.observations.push_back(Observation { packets, lost, rate });
+        self.observations.push_back(Observation { ended: partial.last_sent, packets, lost, rate });
         if self.observations.len() > WINDOW {
             self.observations.pop_front();
         }
         true
+    }
+
+    /// Forgets what is too old to say something of the path.
+    fn forget(&mut self, now: Time) {
+        while self.observations.front().is_some_and(|oldest| oldest.ended + MEMORY < micros(now)) {
+            self.observations.pop_front();
+        }
+        if self.observations.is_empty() {
+            (self.average, self.is_limiting) = (0.0, false);
+        }
+    }
+
+    /// Whether anything is known of the loss of late.
+    pub(super) fn is_known(&self) -> bool {
+        !self.observations.is_empty()
     }
 
     /// The observations with their weights, the newest first.

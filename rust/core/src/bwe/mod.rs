@@ -108,6 +108,8 @@ pub struct Estimator {
     cause: Cause,
     /// What last moved the rate of `aimd`.
     moved_by: Cause,
+    /// See [`Estimate::is_tight`].
+    is_tight: bool,
     stats: Stats,
     /// The arrivals of the feedback in hand, kept for its memory.
     answered: Vec<Answered>,
@@ -142,6 +144,7 @@ impl Estimator {
             target: start,
             cause: Cause::Start,
             moved_by: Cause::Start,
+            is_tight: false,
             stats: Stats::default(),
             answered: Vec::new(),
         }
@@ -249,6 +252,7 @@ impl Estimator {
         if self.silence.is_due(now, self.sent.awaited()) {
             self.aimd.lower(now, self.aimd.rate() * AFTER_SILENCE);
             self.moved_by = Cause::Silence;
+            self.is_tight = true;
             self.stats.reductions += 1;
             self.retarget(now);
         }
@@ -278,6 +282,7 @@ impl Estimator {
             trend: self.delay.trend(),
             queue: self.delay.waited(),
             is_limited: self.limited.is_limited(),
+            is_tight: self.is_tight,
         }
     }
 
@@ -340,7 +345,9 @@ impl Estimator {
             self.loss.lower(flows * AFTER_COLLAPSE);
             self.moved_by = Cause::Loss;
         }
-        self.stats.reductions += u64::from(change == Change::Reduced || collapsed_to.is_some());
+        let is_reduced = change == Change::Reduced || collapsed_to.is_some();
+        self.stats.reductions += u64::from(is_reduced);
+        self.is_tight |= is_reduced;
         self.retarget(now);
         if change == Change::Reduced && self.target < before * DROP || collapsed_to.is_some() {
             self.prober.handle_drop(now);
@@ -350,6 +357,7 @@ impl Estimator {
 
     /// Acts on what a probe found.
     fn take_probe(&mut self, now: Time, found: Found, flows: Option<f64>) {
+        self.is_tight = found.is_saturated;
         if found.rate > self.target {
             self.aimd.raise(found.rate);
             self.loss.raise(found.rate);
@@ -391,7 +399,7 @@ impl Estimator {
             target: self.target,
             max: bps(self.settings.max),
             calm_at: if self.delay.usage() == Usage::Normal { Time::ZERO } else { self.delay.moved_at() + STALE_AFTER },
-            is_loss_limited: self.cause == Cause::Loss,
+            is_loss_limited: self.cause == Cause::Loss && self.loss.is_known(),
         }
     }
 

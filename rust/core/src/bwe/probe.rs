@@ -41,7 +41,7 @@ const MIN_PACKET: f64 = 80.0;
 /// From the end of one round of probes to the next, doubled by every round that fails.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// libwebrtc probes every 5 s: a subscriber would see the small picture for so long.
-const MAX_INTERVAL: Duration = Duration::from_secs(3);
+const MAX_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the estimator knows when a probe is to be decided.
 #[derive(Clone, Copy, Debug)]

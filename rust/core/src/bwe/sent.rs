@@ -82,6 +82,10 @@ impl Sent {
         if self.packets.len() >= MAX_CAPACITY {
             self.forget();
         }
+        // What left before a probe is no part of its rate.
+        if cluster.is_some() && self.packets.back().is_none_or(|before| before.cluster != cluster) {
+            self.unnumbered = 0;
+        }
         let unnumbered = u16::try_from(self.unnumbered).unwrap_or(u16::MAX);
         self.unnumbered -= u32::from(unnumbered);
         let seq = self.next();
@@ -200,6 +204,18 @@ mod tests {
         }
         let bytes: Vec<_> = (0..4).map(|n| sent.receive(SeqNo::first(n)).unwrap().0.bytes()).collect();
         assert_eq!(bytes, [1000, 66_535, 55_465, 1000], "what 16 bits do not hold rides with the one after");
+    }
+
+    #[test]
+    fn bytes_before_a_probe_are_no_part_of_it_and_those_within_it_are() {
+        let probe = Some(ClusterId(core::num::NonZeroU16::MIN));
+        let mut sent = Sent::new(SeqNo::first(0));
+        for _ in 0..2 {
+            sent.add_unnumbered(100);
+            sent.push(at(0), 1000, probe);
+        }
+        let bytes: Vec<_> = (0..2).map(|n| sent.receive(SeqNo::first(n)).unwrap().0.bytes()).collect();
+        assert_eq!(bytes, [1000, 1100]);
     }
 
     #[test]

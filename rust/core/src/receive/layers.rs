@@ -13,6 +13,8 @@ pub const OVERHEAD: u32 = 20 + 8 + 32 + 16;
 const REFRESH: Duration = Duration::from_millis(100);
 /// Of a rate that fell, this part of the fall is believed each time: a speaker pauses, a camera does not.
 const DECAY: u64 = 8;
+/// What keyframes cost is averaged over so long: one passes on what the pacer spreads, one a second does not.
+const KEYFRAMES: Duration = Duration::from_secs(4);
 /// What a layer is thought to cost before its first frames are measured, by encoding: LiveKit's presets for 720p.
 const FIRST: [u64; MAX_SPATIAL] = [160_000, 450_000, 1_700_000];
 
@@ -22,20 +24,26 @@ pub struct LayerRates {
     rates: [[Rate; MAX_TEMPORAL]; MAX_SPATIAL],
     /// Of each layer alone, in bits per second, falling slowly.
     smoothed: Costs,
+    /// Bytes of keyframes of each spatial layer since they were last looked at, and in bits per second over a while.
+    keyframes: [u64; MAX_SPATIAL],
+    averaged: [u64; MAX_SPATIAL],
     refreshed_at: Time,
 }
 
 impl LayerRates {
     /// Counts a packet that is a simulcast encoding's (`is_simulcast`), or of a spatial layer by its descriptor.
     ///
-    /// Keyframes are left out: they come once in a while and pass on what the pacer spreads. A track of nothing else is
-    /// taken for what [`FIRST`] says.
+    /// Keyframes are counted by themselves, over a longer time: they come once in a while, unless there are many who ask. A
+    /// track of nothing else is taken for what [`FIRST`] says.
     pub fn handle_packet(&mut self, now: Time, packet: &Packet, is_simulcast: bool) {
         let descriptor = &packet.descriptor;
+        let spatial = if is_simulcast { packet.encoding } else { descriptor.spatial };
         if descriptor.keyframe && descriptor.temporal == 0 && !is_opaque(packet) {
+            if let Some(bytes) = self.keyframes.get_mut(usize::from(spatial).min(MAX_SPATIAL - 1)) {
+                *bytes += u64::from(packet.header.payload_len) + u64::from(OVERHEAD);
+            }
             return;
         }
-        let spatial = if is_simulcast { packet.encoding } else { descriptor.spatial };
         let row = self.rates.get_mut(usize::from(spatial).min(MAX_SPATIAL - 1));
         if let Some(rate) = row.and_then(|row| row.get_mut(usize::from(descriptor.temporal).min(MAX_TEMPORAL - 1))) {
             rate.add(now, u32::from(packet.header.payload_len) + OVERHEAD);
@@ -49,12 +57,13 @@ impl LayerRates {
         let mut costs = self.smoothed;
         for (spatial, row) in costs.iter_mut().enumerate() {
             let is_live = live & (1 << spatial) != 0;
+            let mut sum = self.averaged.get(spatial).copied().unwrap_or(0);
             if is_simulcast && !is_live {
                 row.fill(0);
             } else if row.iter().all(|&cost| cost == 0) && (is_live && is_simulcast || spatial == 0 && live != 0) {
                 row[0] = FIRST.get(spatial).copied().unwrap_or(0);
+                sum = 0;
             }
-            let mut sum = 0;
             for cost in row.iter_mut().filter(|cost| **cost > 0) {
                 sum += *cost;
                 *cost = sum;
@@ -70,7 +79,12 @@ impl LayerRates {
         if self.refreshed_at != Time::ZERO && now.since(self.refreshed_at) < REFRESH {
             return;
         }
+        let over = u64::try_from(KEYFRAMES.as_millis()).unwrap_or(1);
+        let passed = u64::try_from(now.since(self.refreshed_at).as_millis()).unwrap_or(over).min(over);
         self.refreshed_at = now;
+        for (bytes, averaged) in self.keyframes.iter_mut().zip(&mut self.averaged) {
+            *averaged = *averaged * (over - passed) / over + core::mem::take(bytes).saturating_mul(8000) / over;
+        }
         for (rate, smoothed) in self.rates.iter().flatten().zip(self.smoothed.iter_mut().flatten()) {
             let bps = rate.per_second(now).saturating_mul(8);
             // What stopped altogether is gone at once: it is no layer any more.
@@ -166,7 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn keyframes_are_left_out() {
+    fn one_keyframe_costs_little_and_one_a_second_what_it_is() {
+        let mut rates = LayerRates::default();
+        let mut cost = |from: u64| {
+            let mut key = packet(0, 0, 0, 24_924);
+            key.descriptor.keyframe = true;
+            key.descriptor.frame_end = false;
+            rates.handle_packet(Time::from_millis(from), &key, true);
+            second(&mut rates, from, 0, 0, true);
+            rates.costs(Time::from_millis(from + 990), true, 1)[0][1]
+        };
+        let first = cost(1000);
+        assert!((240_000..260_000).contains(&first), "200 kbit/s of frames, and one of 25 kB: {first}");
+        let last = (2..20).map(|n| cost(n * 1000)).last().unwrap();
+        assert!((370_000..430_000).contains(&last), "{last}");
+    }
+
+    #[test]
+    fn keyframes_alone_tell_nothing() {
         let mut rates = LayerRates::default();
         let mut key = packet(0, 0, 0, 1000);
         key.descriptor.keyframe = true;

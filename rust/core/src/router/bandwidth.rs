@@ -1,5 +1,7 @@
 //! What subscribers say of their paths, and what each of their copies gets for it.
 
+use core::time::Duration;
+
 use super::{Copy, Router, Share, narrow};
 use crate::allocate::{self, Ladder, Wish};
 use crate::bandwidth::{ALLOCATE_EVERY, Bandwidth};
@@ -12,7 +14,13 @@ use crate::time::Time;
 use crate::units::Bitrate;
 
 /// A copy whose layer was just lowered is not raised again for so long: a step up costs a keyframe and perhaps another step down.
-const HOLD: core::time::Duration = core::time::Duration::from_secs(1);
+const HOLD: Duration = Duration::from_secs(1);
+/// A larger picture that did not last so long was a mistake: the next one waits for twice as long as the last, ...
+const MISTAKE: Duration = Duration::from_secs(8);
+/// ... but for no more than so many times [`HOLD`], as a power of two, ...
+const LONGEST: u8 = 4;
+/// ... and what was long ago is forgotten.
+const FORGIVEN: Duration = Duration::from_secs(30);
 
 /// A path that is sent more than this much of what it carries is flooded: its queue is full before a keyframe has come.
 const FLOOD: (u64, u64) = (3, 2);
@@ -147,12 +155,16 @@ impl Router {
                 continue;
             }
             let Some(feed) = feed_by_id.get(&copy.source).and_then(|&feed| feeds.get_mut(feed)) else { continue };
-            let most = super::command::most_of(copy, feed);
+            let mut most = super::command::most_of(copy, feed);
+            if let Some(granted) = copy.share.granted.filter(|_| copy.share.is_held(now)) {
+                most.spatial = most.spatial.min(granted.spatial);
+            }
             let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
             let Some(layers) = &mut feed.layers else { continue };
             let ladder = Ladder::new(&layers.costs(now, is_simulcast, feed.liveness.live()), most);
             let current = copy.share.granted.and_then(|layer| ladder.position(layer));
-            let is_held = copy.share.lowered_at.is_some_and(|at| !(at + HOLD).is_due(now));
+            let is_fresh = copy.share.lowered_at.is_some_and(|at| !(at + HOLD).is_due(now));
+            let is_held = is_fresh || current.is_none() && copy.share.is_held(now);
             let (priority, is_unpausable) = (copy.priority, !transport.may_pause);
             wishes.push(Wish { ladder, current, priority, is_unpausable, is_held });
             wishers.push(number);
@@ -172,8 +184,8 @@ impl Router {
             return;
         }
         let is_lower = granted < before.granted;
-        let lowered_at = if is_lower { Some(now) } else { before.lowered_at };
-        copy.share = Share { granted, is_reckoned: true, is_starved, is_cut, lowered_at };
+        copy.share = before.moved(now, granted);
+        copy.share.is_starved = is_starved;
         if is_starved != before.is_starved {
             self.events.push_back(Event::StreamPaused { sender: copy.id, is_paused: is_starved });
         }
@@ -214,6 +226,34 @@ impl Router {
         for transport in transports {
             self.allocate_soon(now, transport);
         }
+    }
+}
+
+impl Share {
+    /// Whether a larger picture has to wait, since the last one was taken back soon.
+    fn is_held(&self, now: Time) -> bool {
+        self.lowered_at.is_some_and(|at| !(at + HOLD * (1 << self.taken_back.min(LONGEST))).is_due(now))
+    }
+
+    /// With another layer from `now` on.
+    fn moved(mut self, now: Time, granted: Option<Layer>) -> Self {
+        let spatial = |layer: Option<Layer>| layer.map(|layer| layer.spatial);
+        let is_within = |at: Option<Time>, span: Duration| at.is_some_and(|at| !(at + span).is_due(now));
+        if spatial(granted) > spatial(self.granted) {
+            self.raised_at = Some(now);
+        }
+        if granted < self.granted {
+            if !is_within(self.lowered_at, FORGIVEN) {
+                self.taken_back = 0;
+            }
+            if spatial(granted) < spatial(self.granted) && is_within(self.raised_at, MISTAKE) {
+                self.taken_back = (self.taken_back + 1).min(LONGEST);
+                self.raised_at = None;
+            }
+            self.lowered_at = Some(now);
+        }
+        (self.granted, self.is_reckoned) = (granted, true);
+        self
     }
 }
 

@@ -163,7 +163,13 @@ impl Router {
         let copy = self.copies.get_mut(copy_index as usize).ok_or(Drop::UnknownSsrc)?;
         copy.nacks += 1;
         let sender = copy.sender.as_mut().ok_or(Drop::NotInHistory)?;
-        let seq = sender.retransmit(now, number)?;
+        let bandwidth = transport.bandwidth.as_ref().filter(|_| copy.is_numbered);
+        if bandwidth.is_some_and(|bandwidth| !bandwidth.can_repair(now)) {
+            return Err(Drop::QueueFull);
+        }
+        let round_trip = bandwidth.and_then(|bandwidth| bandwidth.estimator.estimate().rtt).unwrap_or_default();
+        // Who knows the round trip asks again just when it is over: that wavers, and to wait for the request after is dear.
+        let seq = sender.retransmit(now, number, round_trip * 3 / 4)?;
         let has_rtx = sender.entry(seq).is_some_and(|entry| {
             copy.parameters.codecs.iter().any(|c| c.payload_type == entry.payload_type && c.rtx.is_some())
         });

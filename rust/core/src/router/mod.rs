@@ -194,6 +194,10 @@ struct Share {
     is_cut: bool,
     /// When it last got less than before.
     lowered_at: Option<Time>,
+    /// When it last got a larger picture.
+    raised_at: Option<Time>,
+    /// How often in a row that was taken back soon.
+    taken_back: u8,
 }
 
 /// One worker's table of peers.

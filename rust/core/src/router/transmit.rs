@@ -172,7 +172,7 @@ fn write_next(
     let is_padding = waiting.is_none();
     let queued = match waiting {
         Some(queued) => queued,
-        None if bandwidth.pacer.is_probing(now) => padding_of(copies, bandwidth.padding?)?,
+        None if bandwidth.pacer.is_probing(now) => padding_of(copies, bandwidth.padding?, bandwidth.pacer.padding())?,
         None => return None,
     };
     let class = match queued.rtx {
@@ -247,10 +247,11 @@ fn abs_send_time(now: Time) -> [u8; 3] {
     [a, b, c]
 }
 
-/// A packet for a probe that has nothing else to send: one sent lately, or nothing but padding.
-fn padding_of(copies: &mut Slab<Copy>, sender: u32) -> Option<Queued> {
+/// A packet of about `size` bytes for a probe that has nothing else to send: one sent lately, or nothing but padding. A video
+/// packet is too much for the probes of narrow paths: five of them fill the queue of 200 kbit/s for a quarter of a second.
+fn padding_of(copies: &mut Slab<Copy>, sender: u32, size: u32) -> Option<Queued> {
     let copy = copies.get_mut(sender as usize)?.sender.as_mut()?;
-    let seq = copy.poll_padding().unwrap_or(SeqNo(0));
+    let seq = if size > MOST_PADDED { copy.poll_padding().unwrap_or(SeqNo(0)) } else { SeqNo(0) };
     let rtx = copy.next_rtx()?;
     Some(Queued { sender, seq, rtx: Some(rtx) })
 }
@@ -352,8 +353,18 @@ fn write_padding(
     let payload_type = copy.parameters.codecs.iter().find_map(|codec| codec.rtx).ok_or(Drop::UnknownPayloadType)?;
     let fixed =
         FixedHeader { payload_type, sequence_number: seq.low(), ssrc, has_padding: true, ..FixedHeader::default() };
-    write_own(copy, fixed, seq, &PADDING, outbound, out, stamp)
+    let wanted = stamp.bandwidth.as_ref().map_or(0, |bandwidth| bandwidth.pacer.padding() as usize);
+    let rest = FixedHeader::LEN + HEAD_OF_OWN + outbound.rtp_overhead() + OUTSIDE;
+    let count = u8::try_from(wanted.saturating_sub(rest)).unwrap_or(u8::MAX).max(1);
+    // The last byte counts them all.
+    let mut padding = [0; u8::MAX as usize];
+    let padding = padding.get_mut(..count.into()).ok_or(Drop::Oversized)?;
+    *padding.last_mut().ok_or(Drop::Oversized)? = count;
+    write_own(copy, fixed, seq, padding, outbound, out, stamp)
 }
+
+/// About what the extensions of a packet of our own take.
+const HEAD_OF_OWN: usize = 16;
 
 /// A packet that is no copy of anything: padding or repair.
 pub(super) fn write_own(
@@ -379,12 +390,8 @@ pub(super) fn write_own(
     outbound.protect_rtp_deferred(seq.0 - (1 << 16), header_len, &[], payload, out).ok_or(Drop::Oversized)
 }
 
-/// As much padding as one packet can have; the last byte counts them all.
-const PADDING: [u8; 255] = {
-    let mut padding = [0; 255];
-    padding[254] = 255;
-    padding
-};
+/// The largest packet of a probe that is made of padding, on the wire: one packet cannot have more than 255 bytes of it.
+const MOST_PADDED: u32 = 400;
 
 /// Makes room for what says when a packet leaves, and says where; none where the header is full.
 fn push_stamp(writer: &mut ExtensionWriter<'_>, copy: &Copy) -> Option<Option<Range<usize>>> {

@@ -226,11 +226,14 @@ impl Sender {
     ///
     /// With RTX it goes out under [`Self::next_rtx`]. Without, it goes out under the same number, and then must be the same
     /// bytes to the last bit, extensions included, or SRTP would seal two texts under one nonce.
-    pub fn retransmit(&mut self, now: Time, low: u16) -> Result<SeqNo, Drop> {
+    ///
+    /// A copy that is thought to be under way is not sent again: for the round trip of the reports, and at least for `queued`,
+    /// which knows of queues that reports, a second apart, do not.
+    pub fn retransmit(&mut self, now: Time, low: u16, queued: Duration) -> Result<SeqNo, Drop> {
         if self.selector.stream().is_none() {
             return Err(Drop::Paused);
         }
-        let seq = self.cache.retransmit(now, low, self.report.rtt(), self.first)?;
+        let seq = self.cache.retransmit(now, low, self.report.rtt().max(queued), self.first)?;
         self.retransmissions += 1;
         Ok(seq)
     }

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use core::time::Duration;
+
 use super::*;
 use crate::payload::{Dependency, Descriptor, Detail, LayerSet, Patch, PictureId, vp8, vp9};
 use crate::rtp::{Extensions, Header};
@@ -213,10 +215,10 @@ fn retransmissions_have_numbers_of_their_own() {
     let mut sender = sender(Shape::Simulcast);
     forward(&mut sender, &keyframe(0, 100_000)).unwrap();
     let at = Time::from_millis(1);
-    assert_eq!(sender.retransmit(at, 1), Ok(SeqNo::first(1)));
+    assert_eq!(sender.retransmit(at, 1, Duration::ZERO), Ok(SeqNo::first(1)));
     assert_eq!(sender.next_rtx(), Some((Ssrc(8), SeqNo::first(500))));
-    assert_eq!(sender.retransmit(at, 1), Err(Drop::RetransmittedRecently));
-    assert_eq!(sender.retransmit(at, 2), Err(Drop::NotInHistory));
+    assert_eq!(sender.retransmit(at, 1, Duration::ZERO), Err(Drop::RetransmittedRecently));
+    assert_eq!(sender.retransmit(at, 2, Duration::ZERO), Err(Drop::NotInHistory));
     assert_eq!(sender.next_rtx(), Some((Ssrc(8), SeqNo::first(501))));
     assert_eq!(sender.stats().retransmissions, 1);
 }
