@@ -148,6 +148,8 @@ class SenderStats:
         bytes_sent: Their payload bytes.
         nacks: Packets that the subscriber asked for again, repeats included.
         retransmitted: Packets sent again.
+        fec_packets: Repair packets sent in advance of loss (FlexFEC).
+        playout_delay_ms: How long the subscriber is told to hold pictures back against loss.
         dropped: Packets of the track that this copy did not want or could not take.
         layer: What is forwarded now.
         fraction_lost: Loss the subscriber reported last, 0 to 1.
@@ -168,6 +170,8 @@ class SenderStats:
     fraction_lost: float
     round_trip_ms: int | None
     nacks: int = 0
+    fec_packets: int = 0
+    playout_delay_ms: int = 0
     wished: Layer | None = None
     granted: Layer | None = None
     limit: str = "none"

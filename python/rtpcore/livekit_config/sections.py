@@ -152,7 +152,8 @@ class Room:
         departure_timeout_s: How long it waits after the last has left.
         enable_remote_unmute: Administrators may unmute tracks. Not by default: whoever is muted feels unheard.
         playout_delay: How long receivers hold video back.
-        sync_streams: Audio and video of a participant in one stream, which browsers synchronise.
+        sync_streams: Audio and video of a participant in one stream, which browsers synchronise. LiveKit's default is no;
+            then sound and lips part where a path loses packets, for video is held back until it is repaired.
         enable_full_room_in_webhooks: Tell all of the room in webhooks of tracks, not only its name.
         update_batch_target_size: Bytes at which updates of many participants are cut; clients need not hold more.
     """
@@ -164,7 +165,7 @@ class Room:
     departure_timeout_s: int = setting(20, key="departure_timeout")
     enable_remote_unmute: bool = False
     playout_delay: PlayoutDelay = PlayoutDelay()
-    sync_streams: bool = False
+    sync_streams: bool = True
     enable_full_room_in_webhooks: bool = False
     update_batch_target_size: int = 128 * 1024
 

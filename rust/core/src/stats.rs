@@ -182,6 +182,10 @@ pub struct SenderStats {
     pub nacks: u64,
     /// Packets sent again.
     pub retransmitted: u64,
+    /// Repair packets sent in advance of loss (FlexFEC).
+    pub fec_packets: u64,
+    /// How long the subscriber is told to hold pictures back against loss, in milliseconds.
+    pub playout_delay_ms: u32,
     /// The most that the subscriber wants, as far as the publisher sends it.
     pub wished: Option<Layer>,
     /// The most that its path has room for; none while paused, or where there is nothing to share.

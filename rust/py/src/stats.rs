@@ -117,6 +117,8 @@ fn encoding_dict<'py>(py: Python<'py>, stats: &EncodingStats) -> PyResult<Bound<
     dict.set_item("frames_per_second", stats.frames_per_second)?;
     dict.set_item("size", stats.size)?;
     dict.set_item("nacks", stats.nacks)?;
+    dict.set_item("fec_packets", stats.fec_packets)?;
+    dict.set_item("playout_delay_ms", stats.playout_delay_ms)?;
     dict.set_item("keyframe_requests", stats.keyframe_requests)?;
     Ok(dict)
 }

@@ -110,20 +110,7 @@ impl Router {
         self.gather(now, index, &mut wishes, &mut wishers);
         grants.clear();
         grants.resize(wishes.len(), None);
-        let mut overhead = 0.0_f64;
-        if let Some(transport) = self.transports.get(index) {
-            for &copy in &transport.senders {
-                let Some(copy) = self.copies.get_mut(copy as usize) else { continue };
-                if copy.parameters.kind == Kind::Audio {
-                    judge_redundancy(now, transport.bandwidth.as_deref(), copy);
-                } else if let (Some(bandwidth), Some(protection), Some(sender)) =
-                    (&transport.bandwidth, &mut copy.protection, &copy.sender)
-                {
-                    protection.judge(now, sender, &bandwidth.estimator.estimate());
-                    overhead = protection.overhead().max(overhead);
-                }
-            }
-        }
+        let overhead = self.judge_repair(now, index);
         if let Some(bandwidth) = self.transports.get_mut(index).and_then(|transport| transport.bandwidth.as_mut()) {
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             // bits per second
@@ -143,6 +130,30 @@ impl Router {
             self.choose_padding(index, &wishers);
         }
         (self.wishes, self.wishers, self.grants) = (wishes, wishers, grants);
+    }
+
+    /// Decides on all that helps against loss, copy by copy; gives how many repair packets there are for each packet of video.
+    fn judge_repair(&mut self, now: Time, index: usize) -> f64 {
+        let Self { transports, copies, .. } = self;
+        let Some(transport) = transports.get(index) else { return 0.0 };
+        let mut overhead = 0.0_f64;
+        for &copy in &transport.senders {
+            let Some(copy) = copies.get_mut(copy as usize) else { continue };
+            if copy.parameters.kind == Kind::Audio {
+                judge_redundancy(now, transport.bandwidth.as_deref(), copy);
+                continue;
+            }
+            let (Some(bandwidth), Some(sender)) = (&transport.bandwidth, &copy.sender) else { continue };
+            let estimate = bandwidth.estimator.estimate();
+            // By the reports where there are any: feedback waits before it is sent.
+            let rtt = sender.stats().rtt.or(estimate.rtt).unwrap_or_default();
+            copy.playout.judge(now, estimate.loss, rtt);
+            if let Some(protection) = &mut copy.protection {
+                protection.judge(now, sender, &estimate, rtt);
+                overhead = protection.overhead().max(overhead);
+            }
+        }
+        overhead
     }
 
     /// The wishes of a subscriber's copies of video, and whose they are.

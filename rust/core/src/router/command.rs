@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::delay::Wait;
+use super::playout::Playout;
 use super::protection::Protection;
 use super::redundancy::Redundancy;
 use super::{Copy, Feed, Intake, Owner, Router, Share, narrow, source_of};
@@ -284,6 +285,7 @@ impl Router {
             is_numbered: feedback.is_some(),
             red: None,
             redundancy,
+            playout: Playout::default(),
             protection,
             dropped: 0,
             nacks: 0,

@@ -18,6 +18,7 @@ mod delay;
 mod fan_out;
 mod feedback;
 mod hub;
+mod playout;
 mod protection;
 mod receive;
 mod redundancy;
@@ -60,6 +61,7 @@ use crate::transport::{Control, Transport};
 use crate::units::{Pt, SeqNo};
 use delay::{Departures, Wait};
 use fan_out::Waiting;
+use playout::Playout;
 use protection::Protection;
 use redundancy::Redundancy;
 
@@ -174,6 +176,8 @@ struct Copy {
     red: Option<Pt>,
     /// How much of its audio is repeated.
     redundancy: Redundancy,
+    /// How long its receiver is to hold pictures back.
+    playout: Playout,
     /// Its repair packets, where negotiated.
     protection: Option<Box<Protection>>,
     dropped: u64,

@@ -3,6 +3,8 @@
 //! The sums are made as packets are written, out of the slices that go into the cipher; a complete window is written
 //! before the next packet. `fec` says how, `docs/why/forward-error-correction.md` when and how much.
 
+use core::time::Duration;
+
 use super::Copy;
 use super::transmit::Stamp;
 use crate::bwe::Estimate;
@@ -17,7 +19,7 @@ use crate::time::Time;
 use crate::units::SeqNo;
 
 /// Over how long packets and frames are counted for a plan.
-const WINDOW: core::time::Duration = core::time::Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// The protection of one copy.
 pub(super) struct Protection {
@@ -47,12 +49,12 @@ impl Protection {
     }
 
     /// Decides on protection, a few times a second.
-    pub(super) fn judge(&mut self, now: Time, sender: &Sender, estimate: &Estimate) {
+    pub(super) fn judge(&mut self, now: Time, sender: &Sender, estimate: &Estimate, rtt: Duration) {
         self.count(now, sender);
         let conditions = Conditions {
             loss: estimate.loss,
             mean_burst: estimate.mean_burst,
-            rtt: sender.stats().rtt.or(estimate.rtt).unwrap_or_default(),
+            rtt,
             packets_per_frame: self.packets_per_frame,
             frame_rate: self.frame_rate,
         };

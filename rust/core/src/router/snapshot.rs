@@ -79,6 +79,8 @@ impl Router {
             sender: copy.id,
             sent: stats.map_or(Traffic::default(), |stats| Traffic { packets: stats.packets, bytes: stats.octets }),
             nacks: copy.nacks,
+            fec_packets: copy.protection.as_ref().map_or(0, |protection| protection.sent),
+            playout_delay_ms: u32::try_from(copy.playout.delay().as_millis()).unwrap_or(u32::MAX),
             wished: feed.map(|feed| super::command::most_of(copy, feed)),
             granted: copy.share.granted,
             limit: feed.map_or(Limit::Source, |feed| limit_of(copy, feed)),

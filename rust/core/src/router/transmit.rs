@@ -9,8 +9,8 @@ use super::{Copy, Router};
 use crate::bandwidth::{Bandwidth, Class, Feedback, OUTSIDE};
 use crate::drop::Drop;
 use crate::packet::Packet;
-use crate::payload::{self, Codec, red};
-use crate::rtp::extension::ExtensionWriter;
+use crate::payload::{self, Codec, Detail, red};
+use crate::rtp::extension::{ExtensionWriter, PlayoutDelay};
 use crate::rtp::{ExtensionKind, header::FixedHeader};
 use crate::send::Entry;
 use crate::srtp::{Deferred, Outbound};
@@ -425,24 +425,25 @@ fn write_header(
     if let (Some(id), Some(mid)) = (ids.id(ExtensionKind::Mid), &copy.parameters.mid) {
         writer.push(id, mid.as_bytes())?;
     }
-    // Receivers keep to it until they hear otherwise: with every picture that one can begin with it is said often enough.
-    if let (Some(id), Some(delay)) = (ids.id(ExtensionKind::PlayoutDelay), copy.parameters.playout_delay)
-        && packet.descriptor.keyframe
-    {
+    let delay = playout_delay(copy, packet);
+    if let (Some(id), Some(delay)) = (ids.id(ExtensionKind::PlayoutDelay), delay) {
         writer.push(id, &delay.write())?;
     }
     for kind in CARRIED {
-        if kind == ExtensionKind::PlayoutDelay && copy.parameters.playout_delay.is_some() {
+        if kind == ExtensionKind::PlayoutDelay && delay.is_some() {
             continue;
         }
         if let (Some(id), Some(value)) = (ids.id(kind), packet.extensions.find(kind, bytes)) {
             writer.push(id, value)?;
         }
     }
+    // VP8 says itself what depends on what. With the descriptor libwebrtc decodes whatever it can, and drops what is repaired
+    // behind it: a fifth of the pictures at 5 % loss.
     if let (Some(id), Some(value)) = (
         ids.id(ExtensionKind::DependencyDescriptor),
         packet.extensions.find(ExtensionKind::DependencyDescriptor, bytes),
-    ) {
+    ) && !matches!(packet.descriptor.detail, Detail::Vp8(_))
+    {
         let mut copy = [0; 256];
         let len = payload::dependency_descriptor::write(value, entry.frame_offset, None, &mut copy)?;
         writer.push(id, copy.get(..len)?)?;
@@ -452,6 +453,18 @@ fn write_header(
     fixed.has_extension = len > 0;
     fixed.write(start)?;
     Some((FixedHeader::LEN + len, place))
+}
+
+/// How long the receiver is to hold this picture and those behind it back.
+///
+/// Where packets are sent again as they were, it must not change from one time to the next, so there only what was negotiated
+/// counts. Receivers keep to it until they hear otherwise: with every picture that one can begin with it is said often enough.
+fn playout_delay(copy: &Copy, packet: &Packet) -> Option<PlayoutDelay> {
+    let adapted = copy.playout.value(copy.parameters.playout_delay).filter(|_| copy.is_numbered);
+    match (adapted, copy.parameters.playout_delay) {
+        (Some(adapted), _) => packet.descriptor.frame_start.then_some(adapted),
+        (None, negotiated) => negotiated.filter(|_| packet.descriptor.keyframe),
+    }
 }
 
 /// Whether the publisher's payload type carries RED: only then is a packet taken apart for subscribers without it.
