@@ -105,7 +105,7 @@ fn what_may_not_be_paused_is_not() {
 
 #[test]
 fn what_was_lowered_just_now_is_held_there() {
-    let mut one = [Wish { current: Some(2), is_held: true, ..wish(&SIMULCAST, ALL) }];
+    let mut one = [Wish { current: Some(2), allowed: Some(3), ..wish(&SIMULCAST, ALL) }];
     assert_eq!(granted(9_000_000, &one), [Some(layer(0, 2))]);
     one[0].current = None;
     assert_eq!(granted(9_000_000, &one), [None]);
