@@ -9,6 +9,7 @@
 //!                     ├─> cluster ──────> probe ─────────┘    │     ├──┴─> min ─> target, and why
 //!                     │     result         when, how far      │     │
 //!                     ├─> collapse ──> nearly all is lost ────┤     │
+//!                     ├─> stall ─────> nearly all waits ──────┤     │
 //!                     └─> loss ──────> what loss allows ──────│─────┤
 //!  REMB, receiver reports ─> report ──────────────────────────│─────┘
 //!  no feedback ─> silence ────────────────────────────────────┘
@@ -26,6 +27,7 @@ mod clock;
 mod cluster;
 mod collapse;
 mod delay;
+mod estimate;
 mod inter_arrival;
 mod limited;
 mod loss;
@@ -34,11 +36,13 @@ mod probe;
 mod report;
 mod sent;
 mod silence;
+mod stall;
 mod trendline;
 
 use core::time::Duration;
 
 pub use cluster::{Cluster, ClusterId};
+pub use estimate::{Cause, Estimate, Lie, Stats};
 pub use trendline::Usage;
 
 use self::acknowledged::Acknowledged;
@@ -54,6 +58,7 @@ use self::probe::{Prober, Situation};
 use self::report::Reports;
 use self::sent::{Answer, Sent};
 use self::silence::Silence;
+use self::stall::Stall;
 use crate::rtcp::transport_cc::Feedback;
 use crate::time::Time;
 use crate::units::{Bitrate, SeqNo};
@@ -82,95 +87,6 @@ pub struct Settings {
     pub max: Bitrate,
 }
 
-/// What set the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// Nothing is known yet.
-    Start,
-    /// The delay: it grew at more, or nothing more was tried.
-    Delay,
-    /// The loss.
-    Loss,
-    /// The receiver's own estimate.
-    Remb,
-    /// A probe that got through.
-    Probe,
-    /// Feedback stays away.
-    Silence,
-    /// The bound in the settings.
-    Maximum,
-}
-
-impl Cause {
-    /// As a metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Delay => "delay",
-            Self::Loss => "loss",
-            Self::Remb => "remb",
-            Self::Probe => "probe",
-            Self::Silence => "silence",
-            Self::Maximum => "maximum",
-        }
-    }
-}
-
-/// What is believed of the path now.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    /// What may be sent, within the bounds of the settings.
-    pub target: Bitrate,
-    /// What set it.
-    pub cause: Cause,
-    /// What arrives, over the last half second or more.
-    pub acknowledged: Option<Bitrate>,
-    /// The share of packets lost over the last seconds, 0 to 1.
-    pub loss: f64,
-    /// Smoothed; from feedback it includes what the receiver waits before it reports.
-    pub rtt: Option<Duration>,
-    /// Whether the queue before the bottleneck grows.
-    pub usage: Usage,
-    /// How fast it grows, in the milliseconds that over-use is judged by: some ten are much.
-    pub trend: f64,
-    /// Less is sent than the target allows, because there is no more to send.
-    pub is_limited: bool,
-    /// The path was seen to carry no more than the target, by a queue, by loss, or by a probe that met its end.
-    pub is_tight: bool,
-}
-
-/// Why a feedback was not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
-    /// It reports numbers that were never sent.
-    NeverSent,
-    /// Its times lie 10 s or more from where they can be.
-    ImpossibleTime,
-}
-
-/// Totals since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Feedback packets that were believed.
-    pub feedbacks: u64,
-    /// ... and that brought nothing new: repeated, overtaken, or too late.
-    pub stale_feedbacks: u64,
-    /// Feedback packets and estimates of receivers that cannot be true.
-    pub lies: u64,
-    /// Packets whose arrival was reported.
-    pub received: u64,
-    /// Packets that were reported missing; some of them arrived after all.
-    pub lost: u64,
-    /// Packets that no feedback said anything of.
-    pub unanswered: u64,
-    /// Probes handed out.
-    pub probes: u64,
-    /// Probes that raised the estimate.
-    pub probes_succeeded: u64,
-    /// Times that the delay, a collapse or silence took something off the target.
-    pub reductions: u64,
-}
-
 /// A packet with its arrival.
 #[derive(Clone, Copy, Debug)]
 struct Answered {
@@ -192,6 +108,7 @@ pub struct Estimator {
     aimd: Aimd,
     loss: Loss,
     collapse: Collapse,
+    stall: Stall,
     reports: Reports,
     silence: Silence,
     limited: Limited,
@@ -229,6 +146,7 @@ impl Estimator {
             aimd: Aimd::new(now, start),
             loss: Loss::new(),
             collapse: Collapse::default(),
+            stall: Stall::default(),
             reports: Reports::default(),
             silence: Silence::default(),
             limited: Limited::new(now, start),
@@ -406,6 +324,7 @@ impl Estimator {
         }
         if let Some(newest) = newest {
             self.note_round_trip(now.since(newest));
+            self.stall.add(now, now.since(newest));
         }
     }
 
@@ -426,7 +345,10 @@ impl Estimator {
             self.take_probe(now, found, throughput.steady);
         }
         self.loss.update(now, self.aimd.rate(), throughput.steady);
-        let collapsed_to = self.collapse.poll(now);
+        let flows = throughput.recent.zip(throughput.steady);
+        let stalled_to =
+            flows.filter(|&(recent, steady)| self.stall.is_stalled(recent, steady)).map(|(recent, _)| recent);
+        let collapsed_to = self.collapse.poll(now).or(stalled_to);
         if let Some(flows) = collapsed_to {
             self.aimd.lower(now, flows * AFTER_COLLAPSE);
             self.loss.lower(flows * AFTER_COLLAPSE);
