@@ -108,15 +108,15 @@ pub struct Wish {
     pub priority: u8,
     /// It gets its first rung whatever that costs.
     pub is_unpausable: bool,
-    /// It gets no more than it has: the last step down is too short ago.
-    pub is_held: bool,
+    /// So many rungs of its ladder it may have now, all if none: the last step down is too short ago.
+    pub allowed: Option<usize>,
 }
 
 impl Wish {
     /// The rungs that it may have now.
     fn rungs(&self) -> &[Rung] {
         let rungs = self.ladder.rungs();
-        if self.is_held { rungs.get(..self.current.map_or(0, |current| current + 1)).unwrap_or(rungs) } else { rungs }
+        self.allowed.and_then(|allowed| rungs.get(..allowed)).unwrap_or(rungs)
     }
 
     /// What a rung counts for: a new one needs headroom.

@@ -105,9 +105,9 @@ fn what_may_not_be_paused_is_not() {
 
 #[test]
 fn what_was_lowered_just_now_is_held_there() {
-    let mut one = [Wish { current: Some(2), is_held: true, ..wish(&SIMULCAST, ALL) }];
+    let mut one = [Wish { current: Some(2), allowed: Some(3), ..wish(&SIMULCAST, ALL) }];
     assert_eq!(granted(9_000_000, &one), [Some(layer(0, 2))]);
-    one[0].current = None;
+    (one[0].current, one[0].allowed) = (None, Some(0));
     assert_eq!(granted(9_000_000, &one), [None]);
     assert_eq!(wanted(&one), 1_700_000 + 1_700_000 * HEADROOM / 256, "what it would take is known all the same");
 }

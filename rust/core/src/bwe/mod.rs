@@ -9,6 +9,7 @@
 //!                     ├─> cluster ──────> probe ─────────┘    │     ├──┴─> min ─> target, and why
 //!                     │     result         when, how far      │     │
 //!                     ├─> collapse ──> nearly all is lost ────┤     │
+//!                     ├─> stall ─────> nearly all waits ──────┤     │
 //!                     └─> loss ──────> what loss allows ──────│─────┤
 //!  REMB, receiver reports ─> report ──────────────────────────│─────┘
 //!  no feedback ─> silence ────────────────────────────────────┘
@@ -36,6 +37,7 @@ mod probe;
 mod report;
 mod sent;
 mod silence;
+mod stall;
 mod trendline;
 mod waiting;
 
@@ -59,6 +61,7 @@ use self::probe::{Prober, Situation};
 use self::report::Reports;
 use self::sent::{Answer, Sent};
 use self::silence::Silence;
+use self::stall::Stall;
 use crate::rtcp::transport_cc::Feedback;
 use crate::time::Time;
 use crate::units::{Bitrate, SeqNo};
@@ -98,6 +101,7 @@ pub struct Estimator {
     loss: Loss,
     collapse: Collapse,
     bursts: Bursts,
+    stall: Stall,
     reports: Reports,
     silence: Silence,
     limited: Limited,
@@ -136,6 +140,7 @@ impl Estimator {
             loss: Loss::new(),
             collapse: Collapse::default(),
             bursts: Bursts::default(),
+            stall: Stall::default(),
             reports: Reports::default(),
             silence: Silence::default(),
             limited: Limited::new(now, start),
@@ -318,6 +323,7 @@ impl Estimator {
         self.delay.conclude(now);
         if let Some(newest) = newest {
             self.note_round_trip(now.since(newest));
+            self.stall.add(now, now.since(newest));
         }
     }
 
@@ -339,7 +345,10 @@ impl Estimator {
             self.take_probe(now, found, throughput.steady);
         }
         self.loss.update(now, self.aimd.rate(), throughput.steady);
-        let collapsed_to = self.collapse.poll(now);
+        let flows = throughput.recent.zip(throughput.steady);
+        let stalled_to =
+            flows.filter(|&(recent, steady)| self.stall.is_stalled(recent, steady)).map(|(recent, _)| recent);
+        let collapsed_to = self.collapse.poll(now).or(stalled_to);
         if let Some(flows) = collapsed_to {
             self.aimd.lower(now, flows * AFTER_COLLAPSE);
             self.loss.lower(flows * AFTER_COLLAPSE);

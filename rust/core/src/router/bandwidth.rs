@@ -19,6 +19,10 @@ const HOLD: Duration = Duration::from_secs(1);
 const MISTAKE: Duration = Duration::from_secs(8);
 /// ... but for no more than so many times [`HOLD`], as a power of two, ...
 const LONGEST: u8 = 4;
+/// ... which for a picture after none is this, ...
+const LONGEST_PAUSE: u8 = 2;
+/// ... and not while the budget is so much larger than the one that did not do; ...
+const LARGER: (u64, u64) = (4, 3);
 /// ... and what was long ago is forgotten.
 const FORGIVEN: Duration = Duration::from_secs(30);
 
@@ -160,24 +164,21 @@ impl Router {
     fn gather(&mut self, now: Time, index: usize, wishes: &mut Vec<Wish>, wishers: &mut Vec<u32>) {
         let Self { transports, copies, feeds, feed_by_id, .. } = self;
         let Some(transport) = transports.get(index) else { return };
+        let budget = transport.bandwidth.as_ref().map_or(0, |bandwidth| bandwidth.budget);
         for &number in &transport.senders {
             let Some(copy) = copies.get_mut(number as usize) else { continue };
             if copy.parameters.kind != Kind::Video || copy.is_paused || copy.sender.is_none() {
                 continue;
             }
             let Some(feed) = feed_by_id.get(&copy.source).and_then(|&feed| feeds.get_mut(feed)) else { continue };
-            let mut most = super::command::most_of(copy, feed);
-            if let Some(granted) = copy.share.granted.filter(|_| copy.share.is_held(now)) {
-                most.spatial = most.spatial.min(granted.spatial);
-            }
+            let most = super::command::most_of(copy, feed);
             let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
             let Some(layers) = &mut feed.layers else { continue };
             let ladder = Ladder::new(&layers.costs(now, is_simulcast, feed.liveness.live()), most);
             let current = copy.share.granted.and_then(|layer| ladder.position(layer));
-            let is_fresh = copy.share.lowered_at.is_some_and(|at| !(at + HOLD).is_due(now));
-            let is_held = is_fresh || current.is_none() && copy.share.is_held(now);
             let (priority, is_unpausable) = (copy.priority, !transport.may_pause);
-            wishes.push(Wish { ladder, current, priority, is_unpausable, is_held });
+            let allowed = copy.share.allowed(now, &ladder, current, budget);
+            wishes.push(Wish { ladder, current, priority, is_unpausable, allowed });
             wishers.push(number);
         }
     }
@@ -195,7 +196,9 @@ impl Router {
             return;
         }
         let is_lower = granted < before.granted;
-        copy.share = before.moved(now, granted);
+        let transport = self.transports.get(copy.transport);
+        let budget = transport.and_then(|it| it.bandwidth.as_ref()).map_or(0, |bandwidth| bandwidth.budget);
+        copy.share = before.moved(now, granted, budget);
         copy.share.is_starved = is_starved;
         if is_starved != before.is_starved {
             self.events.push_back(Event::StreamPaused { sender: copy.id, is_paused: is_starved });
@@ -241,17 +244,27 @@ impl Router {
 }
 
 impl Share {
-    /// Whether a larger picture has to wait, since the last one was taken back soon.
-    fn is_held(&self, now: Time) -> bool {
-        self.lowered_at.is_some_and(|at| !(at + HOLD * (1 << self.taken_back.min(LONGEST))).is_due(now))
+    /// How many rungs of its ladder a copy may have now that has the one at `current`.
+    fn allowed(&self, now: Time, ladder: &Ladder, current: Option<usize>, budget: u64) -> Option<usize> {
+        let is_within = |span: Duration| self.lowered_at.is_some_and(|at| !(at + span).is_due(now));
+        let longest = if current.is_some() { LONGEST } else { LONGEST_PAUSE };
+        let is_larger = budget > self.raised_with.saturating_mul(LARGER.0) / LARGER.1;
+        if is_within(HOLD) {
+            Some(current.map_or(0, |current| current + 1))
+        } else if self.taken_back > 0 && !is_larger && is_within(HOLD * (1 << self.taken_back.min(longest))) {
+            let is_no_larger = |spatial| self.granted.is_some_and(|granted| spatial <= granted.spatial);
+            Some(ladder.rungs().iter().take_while(|rung| is_no_larger(rung.layer.spatial)).count())
+        } else {
+            None
+        }
     }
 
-    /// With another layer from `now` on.
-    fn moved(mut self, now: Time, granted: Option<Layer>) -> Self {
+    /// With another layer from `now` on, of this budget.
+    fn moved(mut self, now: Time, granted: Option<Layer>, budget: u64) -> Self {
         let spatial = |layer: Option<Layer>| layer.map(|layer| layer.spatial);
         let is_within = |at: Option<Time>, span: Duration| at.is_some_and(|at| !(at + span).is_due(now));
         if spatial(granted) > spatial(self.granted) {
-            self.raised_at = Some(now);
+            (self.raised_at, self.raised_with) = (Some(now), budget);
         }
         if granted < self.granted {
             if !is_within(self.lowered_at, FORGIVEN) {
