@@ -117,8 +117,6 @@ fn encoding_dict<'py>(py: Python<'py>, stats: &EncodingStats) -> PyResult<Bound<
     dict.set_item("frames_per_second", stats.frames_per_second)?;
     dict.set_item("size", stats.size)?;
     dict.set_item("nacks", stats.nacks)?;
-    dict.set_item("fec_packets", stats.fec_packets)?;
-    dict.set_item("playout_delay_ms", stats.playout_delay_ms)?;
     dict.set_item("keyframe_requests", stats.keyframe_requests)?;
     Ok(dict)
 }
@@ -128,6 +126,8 @@ fn sender_dict<'py>(py: Python<'py>, stats: &SenderStats) -> PyResult<Bound<'py,
     set_traffic(&dict, "sent", stats.sent)?;
     let pair = |layer: Option<Layer>| layer.map(|layer| (layer.spatial, layer.temporal));
     dict.set_item("nacks", stats.nacks)?;
+    dict.set_item("fec_packets", stats.fec_packets)?;
+    dict.set_item("playout_delay_ms", stats.playout_delay_ms)?;
     dict.set_item("retransmitted", stats.retransmitted)?;
     dict.set_item("wished", pair(stats.wished))?;
     dict.set_item("granted", pair(stats.granted))?;
