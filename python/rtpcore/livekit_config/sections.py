@@ -152,8 +152,8 @@ class Room:
         departure_timeout_s: How long it waits after the last has left.
         enable_remote_unmute: Administrators may unmute tracks. Not by default: whoever is muted feels unheard.
         playout_delay: How long receivers hold video back.
-        sync_streams: Audio and video of a participant in one stream, which browsers synchronise. LiveKit's default is no;
-            then sound and lips part where a path loses packets, for video is held back until it is repaired.
+        sync_streams: Audio and video of a participant in one stream, which browsers synchronise. LiveKit's default is
+            no; then sound and lips part where a path loses packets, for video is held back until it is repaired.
         enable_full_room_in_webhooks: Tell all of the room in webhooks of tracks, not only its name.
         update_batch_target_size: Bytes at which updates of many participants are cut; clients need not hold more.
     """
