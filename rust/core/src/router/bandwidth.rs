@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use super::{Copy, Router, Share, narrow};
+use super::redundancy::Path;
+use super::{Copy, Router, Share, narrow, playout};
 use crate::allocate::{self, Ladder, Wish};
 use crate::bandwidth::{ALLOCATE_EVERY, Bandwidth};
 use crate::drop::Drop;
@@ -151,9 +152,9 @@ impl Router {
             let estimate = bandwidth.estimator.estimate();
             // By the reports where there are any: feedback waits before it is sent.
             let rtt = sender.stats().rtt.or(estimate.rtt).unwrap_or_default();
-            copy.playout.judge(now, estimate.loss, rtt);
+            copy.playout.judge(now, estimate.loss, rtt, bandwidth.estimator.stats().reductions);
             if let Some(protection) = &mut copy.protection {
-                protection.judge(now, sender, &estimate, rtt);
+                protection.judge(now, sender, &estimate, rtt, playout::is_too_late(estimate.loss, rtt));
                 overhead = protection.overhead().max(overhead);
             }
         }
@@ -290,10 +291,11 @@ pub(super) fn judge_redundancy(now: Time, bandwidth: Option<&Bandwidth>, copy: &
             let estimate = bandwidth.estimator.estimate();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 256
             let lost = (estimate.loss * 256.0) as u32;
-            let loss = reported.max(lost);
-            copy.redundancy.judge(loss, bandwidth.past(now), Some(estimate.target.as_bps()));
+            let path =
+                Path { audio: bandwidth.past(now), carries: estimate.target.as_bps(), burst: estimate.mean_burst };
+            copy.redundancy.judge(reported.max(lost), Some(&path));
         }
-        None => copy.redundancy.judge(reported, 0, None),
+        None => copy.redundancy.judge(reported, None),
     }
 }
 

@@ -1,5 +1,7 @@
 //! RTCP from a peer: what publishers say of their clocks, what subscribers say of their copies.
 
+use core::time::Duration;
+
 use super::Router;
 use crate::bandwidth::Feedback;
 use crate::crossing::Crossing;
@@ -151,7 +153,9 @@ impl Router {
         self.spared.clear();
         let copy = self.transports.get(index).and_then(|transport| transport.sender_of(ssrc));
         let Some(copy) = copy.and_then(|copy| self.copies.get_mut(copy as usize)) else { return };
-        if let Some(protection) = &mut copy.protection {
+        let rtt = copy.sender.as_ref().map_or(Duration::ZERO, send::Sender::rtt);
+        // Without time for another try, bytes are cheaper than the picture.
+        if let Some(protection) = copy.protection.as_mut().filter(|_| !copy.playout.is_urgent(rtt)) {
             protection.repairable(lost, |number| self.spared.push(number));
         }
     }
@@ -174,7 +178,13 @@ impl Router {
             copy.parameters.codecs.iter().any(|c| c.payload_type == entry.payload_type && c.rtx.is_some())
         });
         let rtx = if has_rtx { sender.next_rtx() } else { None };
-        transport.enqueue(Queued { sender: copy_index, seq, rtx }, rtx.is_some() && copy.is_numbered)?;
+        let is_numbered = rtx.is_some() && copy.is_numbered;
+        transport.enqueue(Queued { sender: copy_index, seq, rtx }, is_numbered)?;
+        // Where this try must not fail it is made twice. Each of the two may be lost, both seldom are.
+        if is_numbered && copy.playout.is_urgent(sender.rtt()) {
+            let rtx = sender.next_rtx();
+            transport.enqueue(Queued { sender: copy_index, seq, rtx }, is_numbered)?;
+        }
         self.mark_dirty(index);
         Ok(())
     }

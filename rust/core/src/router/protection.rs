@@ -48,8 +48,8 @@ impl Protection {
         }
     }
 
-    /// Decides on protection, a few times a second.
-    pub(super) fn judge(&mut self, now: Time, sender: &Sender, estimate: &Estimate, rtt: Duration) {
+    /// Decides on protection, a few times a second: only where retransmission comes too late (`is_late`).
+    pub(super) fn judge(&mut self, now: Time, sender: &Sender, estimate: &Estimate, rtt: Duration, is_late: bool) {
         self.count(now, sender);
         let conditions = Conditions {
             loss: estimate.loss,
@@ -58,7 +58,8 @@ impl Protection {
             packets_per_frame: self.packets_per_frame,
             frame_rate: self.frame_rate,
         };
-        match (fec::protection::plan(&conditions, self.encoder.is_some()), &mut self.encoder) {
+        let plan = fec::protection::plan(&conditions, self.encoder.is_some()).filter(|_| is_late);
+        match (plan, &mut self.encoder) {
             (Some(plan), Some(encoder)) => encoder.set_plan(plan),
             (Some(plan), none) => *none = Some(Encoder::new(plan)),
             (None, encoder) => *encoder = None,

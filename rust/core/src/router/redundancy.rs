@@ -14,16 +14,31 @@ use crate::send::{Entry, Sender};
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::units::{Pt, SeqNo};
 
-/// Earlier payloads in one packet at most: three losses in a row are seldom, and each costs its bytes.
-const MOST: u8 = 2;
-/// Loss from which one earlier payload is repeated, and from which two are, in 256ths: 1 % and 8 %.
-const FROM: [u32; MOST as usize] = [3, 20];
+/// Earlier payloads in one packet at most: each costs its bytes, and waits for the packets behind it.
+const MOST: u8 = 3;
+/// Loss from which one earlier payload is repeated, from which two are, and three, in 256ths: 1 %, 8 % and 15 %.
+const FROM: [u32; MOST as usize] = [3, 20, 38];
+/// Where losses come in bursts of so many packets of video, one payload more is repeated: audio packets lie among them.
+const BURST: f64 = 2.5;
+/// What a repeated payload costs of what a packet without any does, in 256ths: half of a packet is headers.
+const COST: u64 = 140;
 /// While redundancy is on it stays until the loss is under half of that: what helped should not stop for having helped.
 const STAY: u32 = 2;
 /// The path must carry so many times what audio takes, repeated blocks included: the rest is for video and what wavers.
 const ROOM: u64 = 2;
 /// A packet with redundancy is never longer: what a path without fragments carries, with room for headers and tag.
 const LONGEST: usize = 1100;
+
+/// What carries the audio.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path {
+    /// What audio takes now, in bits per second, what is repeated included.
+    pub(super) audio: u64,
+    /// What the path is thought to carry.
+    pub(super) carries: u64,
+    /// How many packets of video are lost in a row.
+    pub(super) burst: f64,
+}
 
 /// How the audio of one copy leaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,19 +55,22 @@ impl Redundancy {
         Self { types: find(Codec::Red).zip(find(Codec::Opus)), blocks: 0 }
     }
 
-    /// Decides how much is repeated: `loss` in 256ths; `audio` and `path` in bits per second, without a path nothing is known
-    /// of it.
-    pub(super) fn judge(&mut self, loss: u32, audio: u64, path: Option<u64>) {
+    /// Decides how much is repeated: `loss` in 256ths; without a path nothing is known of it.
+    pub(super) fn judge(&mut self, loss: u32, path: Option<&Path>) {
         let level = |blocks: u8| FROM.get(usize::from(blocks).wrapping_sub(1)).copied().unwrap_or(u32::MAX);
-        let mut blocks = 0;
-        while blocks < MOST {
-            let next = blocks + 1;
-            let least = if next <= self.blocks { level(next) / STAY } else { level(next) };
-            let has_room = path.is_none_or(|path| audio * u64::from(next + 1) * ROOM <= path);
-            if loss < least || !has_room {
-                break;
+        let least = |blocks: u8| if blocks <= self.blocks { level(blocks) / STAY } else { level(blocks) };
+        let by_loss = (1..=MOST).take_while(|&blocks| loss >= least(blocks)).count();
+        let mut blocks = u8::try_from(by_loss).unwrap_or(MOST);
+        if let Some(path) = path
+            && blocks > 0
+        {
+            let mut burst = path.burst;
+            while burst >= BURST && blocks < MOST {
+                (burst, blocks) = (burst - BURST, blocks + 1);
             }
-            blocks = next;
+            while blocks > 0 && path.audio * cost(blocks) / cost(self.blocks) * ROOM > path.carries {
+                blocks -= 1;
+            }
         }
         self.blocks = blocks;
     }
@@ -107,6 +125,11 @@ impl Redundancy {
     }
 }
 
+/// What audio with so many repeated payloads costs, relatively.
+fn cost(blocks: u8) -> u64 {
+    256 + u64::from(blocks) * COST
+}
+
 /// The packet so many before another, if it was sent and lies within what RED can tell.
 fn earlier<'a>(sender: &'a Sender, entry: &Entry, distance: u8) -> Option<&'a Entry> {
     let earlier = sender.entry(SeqNo(entry.seq.0.checked_sub(u64::from(distance))?))?;
@@ -127,19 +150,32 @@ fn primary<'a>(store: &'a PacketStore, entry: &Entry, source_red: Option<Pt>) ->
 mod tests {
     use super::*;
 
-    fn judged(blocks: u8, loss: u32, audio: u64, path: Option<u64>) -> u8 {
+    fn judged(blocks: u8, loss: u32, path: Option<Path>) -> u8 {
         let mut redundancy = Redundancy { types: None, blocks };
-        redundancy.judge(loss, audio, path);
+        redundancy.judge(loss, path.as_ref());
         redundancy.blocks
     }
 
     #[test]
-    fn more_loss_repeats_more_and_a_narrow_path_nothing() {
-        assert_eq!([0, 2, 3, 19, 20, 128].map(|loss| judged(0, loss, 50_000, None)), [0, 0, 1, 1, 2, 2]);
-        assert_eq!(judged(2, 10, 50_000, None), 2, "half of what began it");
-        assert_eq!(judged(2, 9, 50_000, None), 1);
-        assert_eq!(judged(1, 1, 50_000, None), 1);
-        assert_eq!(judged(1, 0, 50_000, None), 0);
-        assert_eq!([80_000, 200_000, 300_000].map(|path| judged(2, 128, 50_000, Some(path))), [0, 1, 2]);
+    fn more_loss_repeats_more() {
+        assert_eq!([0, 2, 3, 19, 20, 37, 38, 256].map(|loss| judged(0, loss, None)), [0, 0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!([10, 9, 1, 0].map(|loss| judged(2, loss, None)), [2, 1, 1, 0], "half of what began it");
+    }
+
+    #[test]
+    fn a_narrow_path_repeats_less_and_what_is_repeated_already_is_not_counted_twice() {
+        let path =
+            |blocks: u8, kbps: u64| Some(Path { audio: 50_000 * cost(blocks) / 256, carries: kbps * 1000, burst: 1.0 });
+        for before in 0..=3 {
+            let blocks = [80, 160, 220, 400].map(|kbps| judged(before, 256, path(before, kbps)));
+            assert_eq!(blocks, [0, 1, 2, 3], "{before} before");
+        }
+    }
+
+    #[test]
+    fn bursts_repeat_more() {
+        let path = |burst| Some(Path { audio: 50_000, carries: 2_000_000, burst });
+        assert_eq!([1.0, 2.5, 5.6, 20.0].map(|burst| judged(0, 12, path(burst))), [1, 2, 3, 3]);
+        assert_eq!(judged(0, 0, path(8.0)), 0);
     }
 }

@@ -389,6 +389,11 @@ impl Sender {
         self.start.ssrc
     }
 
+    /// The round trip to reckon with: as the subscriber's reports measure it, or a guess before.
+    pub fn rtt(&self) -> Duration {
+        self.report.rtt()
+    }
+
     /// The timestamp of the newest frame sent; 0 before the first.
     pub fn timestamp(&self) -> u32 {
         self.cache.get(self.cache.newest()).map_or(0, |entry| entry.timestamp)
