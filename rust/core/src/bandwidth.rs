@@ -165,10 +165,13 @@ impl Bandwidth {
     }
 
     /// The peer answered.
-    pub(crate) fn handle_answer(&mut self) {
+    pub(crate) fn handle_answer(&mut self, now: Time) {
         self.has_feedback = true;
         let estimate = self.estimator.estimate();
-        self.pacer.set_estimate(estimate.target, estimate.is_tight);
+        // What goes past the pacer takes its part of the path all the same.
+        let target = estimate.target.as_bps();
+        let paced = target.saturating_sub(self.past(now)).max(target / 4);
+        self.pacer.set_estimate(Bitrate::from_bps(paced), estimate.is_tight);
     }
 
     /// The estimate, where it is worth telling: a tenth away from what was told last, and not within a second of it.

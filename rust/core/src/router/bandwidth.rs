@@ -57,7 +57,7 @@ impl Router {
         let Self { transports, events, .. } = self;
         let Some(transport) = transports.get_mut(index) else { return };
         let Some(bandwidth) = &mut transport.bandwidth else { return };
-        bandwidth.handle_answer();
+        bandwidth.handle_answer(now);
         if let Some(bitrate) = bandwidth.poll_changed(now) {
             events.push_back(Event::BandwidthChanged { transport: transport.id, bitrate });
         }
