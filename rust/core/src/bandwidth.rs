@@ -17,6 +17,7 @@ use crate::drop::Drop;
 use crate::pacer::Pacer;
 use crate::receive::rate::Rate;
 use crate::stats::BandwidthStats;
+use crate::steps::Steps;
 use crate::time::Time;
 use crate::transport::{MAX_QUEUED, Queued};
 use crate::units::Bitrate;
@@ -82,6 +83,8 @@ pub(crate) struct Bandwidth {
     /// What the shares were reckoned with, and what was given away, in bits per second.
     pub(crate) budget: u64,
     pub(crate) spent: u64,
+    /// Steps up that did not last.
+    pub(crate) steps: Steps,
     /// The first numbered packet that nobody has answered.
     unanswered_since: Option<Time>,
     has_feedback: bool,
@@ -104,6 +107,7 @@ impl Bandwidth {
             allocate_at: now,
             budget: START.as_bps(),
             spent: 0,
+            steps: Steps::default(),
             unanswered_since: None,
             has_feedback: false,
             told: (Bitrate::ZERO, None),

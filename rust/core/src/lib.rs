@@ -33,6 +33,7 @@ pub mod send;
 pub mod speaker;
 pub mod srtp;
 pub mod stats;
+mod steps;
 pub mod store;
 pub mod time;
 pub mod transmit;
