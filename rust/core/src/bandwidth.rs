@@ -41,6 +41,11 @@ pub(crate) const OUTSIDE: usize = 28;
 /// What is sent again may take this share of a path. More of it is lost by a queue that is full, and to fill that again makes
 /// it last: a subscriber that lost so much needs a smaller picture, which has to come through.
 const REPAIRS: u64 = 2;
+/// From this share on that is lost at any rate, what is sent again is sent twice: to ask once more takes a round trip that a
+/// picture stands still for, and every twentieth would have to.
+const LOSSY: f64 = 0.025;
+/// ... the second time so much later: losses come in bursts.
+const TWICE_AFTER: Duration = Duration::from_millis(20);
 /// A packet that waits to be sent again is taken for so many bytes.
 const FULL_PACKET: u64 = 1200;
 
@@ -73,6 +78,8 @@ pub(crate) struct Bandwidth {
     pub(crate) pacer: Pacer,
     /// Retransmissions: before video, since a frame already shown in part waits for them.
     repairs: VecDeque<Queued>,
+    /// What joins them when its time has come.
+    later: VecDeque<(Time, Queued)>,
     video: VecDeque<Queued>,
     /// What goes past the pacer: audio.
     past: Rate,
@@ -101,6 +108,7 @@ impl Bandwidth {
             estimator: Estimator::new(now, Settings { start: START, min: LEAST, max: MOST }),
             pacer: Pacer::new(START),
             repairs: VecDeque::new(),
+            later: VecDeque::new(),
             video: VecDeque::new(),
             past: Rate::default(),
             repaired: Rate::default(),
@@ -127,10 +135,27 @@ impl Bandwidth {
 
     /// Whether there is room for one more packet to be sent again.
     pub(crate) fn can_repair(&self, now: Time) -> bool {
-        let waiting = self.repairs.len() as u64 * FULL_PACKET;
+        let waiting = (self.repairs.len() + self.later.len()) as u64 * FULL_PACKET;
         let is_within =
             (self.repaired.per_second(now) + waiting) * 8 <= self.estimator.estimate().target.as_bps() / REPAIRS;
         self.is_deaf(now) || self.repairs.is_empty() || is_within
+    }
+
+    /// Whether the path loses so much of everything that one more copy of a packet is worth its bytes.
+    pub(crate) fn repairs_twice(&self) -> bool {
+        self.estimator.estimate().inherent_loss >= LOSSY
+    }
+
+    /// Queues a second copy.
+    pub(crate) fn repair_later(&mut self, now: Time, queued: Queued) {
+        self.later.push_back((now + TWICE_AFTER, queued));
+    }
+
+    /// Moves what was to wait for a while to what may leave.
+    pub(crate) fn ripen(&mut self, now: Time) {
+        while let Some((_, queued)) = self.later.pop_front_if(|(at, _)| at.is_due(now)) {
+            self.repairs.push_back(queued);
+        }
     }
 
     /// The packet that leaves next, whether or not it may leave now.
@@ -148,6 +173,7 @@ impl Bandwidth {
     /// Drops what waits of one copy: it is paused, or goes on with another layer.
     pub(crate) fn forget(&mut self, sender: u32) {
         self.repairs.retain(|queued| queued.sender != sender);
+        self.later.retain(|(_, queued)| queued.sender != sender);
         self.video.retain(|queued| queued.sender != sender);
     }
 
@@ -226,7 +252,9 @@ impl Bandwidth {
     /// When the next packet that waits, or the next of a probe, may leave.
     pub(crate) fn pace_at(&mut self, now: Time) -> Time {
         let can_pad = self.padding.is_some() && self.pacer.is_probing(now);
-        if can_pad || self.front().is_some() { self.pacer.open_at() } else { Time::NEVER }
+        let ripe_at = self.later.front().map_or(Time::NEVER, |(at, _)| *at);
+        let open_at = if can_pad || self.front().is_some() { self.pacer.open_at() } else { Time::NEVER };
+        open_at.min(ripe_at)
     }
 
     /// When something is to be done.

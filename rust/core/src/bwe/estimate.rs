@@ -50,6 +50,8 @@ pub struct Estimate {
     pub acknowledged: Option<Bitrate>,
     /// The share of packets lost over the last seconds, 0 to 1.
     pub loss: f64,
+    /// What of that would be lost at any rate, as far as can be told.
+    pub inherent_loss: f64,
     /// Smoothed; from feedback it includes what the receiver waits before it reports.
     pub rtt: Option<Duration>,
     /// Whether the queue before the bottleneck grows.

@@ -285,6 +285,7 @@ impl Estimator {
             cause: self.cause,
             acknowledged: self.acknowledged.steady().map(bitrate),
             loss: if self.has_feedback() { self.loss.average() } else { self.reports.average() },
+            inherent_loss: self.loss.inherent().min(self.loss.average()),
             rtt: self.rtt,
             usage: self.delay.usage(),
             trend: self.delay.trend(),

@@ -161,6 +161,11 @@ impl Router {
         });
         let rtx = if has_rtx { sender.next_rtx() } else { None };
         transport.enqueue(Queued { sender: copy_index, seq, rtx }, rtx.is_some() && copy.is_numbered)?;
+        if let Some(bandwidth) = transport.bandwidth.as_mut().filter(|_| rtx.is_some() && copy.is_numbered)
+            && bandwidth.repairs_twice()
+        {
+            bandwidth.repair_later(now, Queued { sender: copy_index, seq, rtx: sender.next_rtx() });
+        }
         self.mark_dirty(index);
         Ok(())
     }

@@ -121,6 +121,7 @@ impl Router {
             *current = None;
             return true;
         };
+        bandwidth.ripen(now);
         // Video and what is sent again, as the pacer lets go of them; then what a probe lacks.
         while bandwidth.pacer.is_open(now) {
             let padding = bandwidth.padding.filter(|_| bandwidth.pacer.is_probing(now));
