@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 
 use crate::bwe::{Estimator, Settings};
 use crate::drop::Drop;
+use crate::fill::Fill;
 use crate::pacer::Pacer;
 use crate::receive::rate::Rate;
 use crate::stats::BandwidthStats;
@@ -46,6 +47,8 @@ const REPAIRS: u64 = 2;
 const LOSSY: f64 = 0.025;
 /// ... the second time so much later: losses come in bursts.
 const TWICE_AFTER: Duration = Duration::from_millis(20);
+/// Padding for a peer that estimates itself is no less than this, in bits per second, however low it estimates.
+const FILLED: u64 = 60_000;
 /// A packet that waits to be sent again is taken for so many bytes.
 const FULL_PACKET: u64 = 1200;
 
@@ -90,6 +93,9 @@ pub(crate) struct Bandwidth {
     /// What the shares were reckoned with, and what was given away, in bits per second.
     pub(crate) budget: u64,
     pub(crate) spent: u64,
+    /// What all wishes would cost, and whether padding makes an estimate grow to that.
+    pub(crate) wanted: u64,
+    fill: Fill,
     /// Steps up that did not last.
     pub(crate) steps: Steps,
     /// The first numbered packet that nobody has answered.
@@ -115,6 +121,8 @@ impl Bandwidth {
             allocate_at: now,
             budget: START.as_bps(),
             spent: 0,
+            wanted: 0,
+            fill: Fill::default(),
             steps: Steps::default(),
             unanswered_since: None,
             has_feedback: false,
@@ -200,8 +208,14 @@ impl Bandwidth {
         let estimate = self.estimator.estimate();
         // What goes past the pacer takes its part of the path all the same.
         let target = estimate.target.as_bps();
-        let paced = target.saturating_sub(self.past(now)).max(target / 4);
-        self.pacer.set_estimate(Bitrate::from_bps(paced), estimate.is_tight);
+        let mut paced = target.saturating_sub(self.past(now)).max(target / 4);
+        let is_remb = self.feedback == Feedback::Remb;
+        if is_remb {
+            self.fill.handle_estimate(now, target, self.wanted);
+            // Audio has no departure times, so that it is no part of the estimate; and that must grow from nothing too.
+            paced = target.max(FILLED);
+        }
+        self.pacer.set_estimate(Bitrate::from_bps(paced), estimate.is_tight || is_remb);
     }
 
     /// The estimate, where it is worth telling: a tenth away from what was told last, and not within a second of it.
@@ -249,9 +263,14 @@ impl Bandwidth {
         }
     }
 
+    /// Whose packets may leave as padding now, if padding is of use.
+    pub(crate) fn padded(&mut self, now: Time) -> Option<u32> {
+        self.padding.filter(|_| self.pacer.is_probing(now) || self.fill.is_on())
+    }
+
     /// When the next packet that waits, or the next of a probe, may leave.
     pub(crate) fn pace_at(&mut self, now: Time) -> Time {
-        let can_pad = self.padding.is_some() && self.pacer.is_probing(now);
+        let can_pad = self.padded(now).is_some();
         let ripe_at = self.later.front().map_or(Time::NEVER, |(at, _)| *at);
         let open_at = if can_pad || self.front().is_some() { self.pacer.open_at() } else { Time::NEVER };
         open_at.min(ripe_at)

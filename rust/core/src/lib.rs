@@ -16,6 +16,7 @@ pub mod demux;
 pub mod drop;
 pub mod dtls;
 pub mod event;
+mod fill;
 pub mod histogram;
 pub mod ice;
 pub mod id;

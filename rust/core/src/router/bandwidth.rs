@@ -262,6 +262,7 @@ fn settle(now: Time, bandwidth: &mut Bandwidth, budget: u64, wishes: &[Wish], gr
     let spent = wishes.iter().zip(grants).filter_map(|(wish, grant)| wish.ladder.rungs().get((*grant)?));
     bandwidth.spent = spent.map(|rung| rung.bitrate).sum();
     let wanted = allocate::wanted(wishes).saturating_add(bandwidth.past(now));
+    bandwidth.wanted = wanted;
     bandwidth.estimator.set_wanted(now, Bitrate::from_bps(wanted));
     bandwidth.allocate_at = if wishes.is_empty() { Time::NEVER } else { now + ALLOCATE_EVERY };
 }

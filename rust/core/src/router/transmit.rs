@@ -124,7 +124,7 @@ impl Router {
         bandwidth.ripen(now);
         // Video and what is sent again, as the pacer lets go of them; then what a probe lacks.
         while bandwidth.pacer.is_open(now) {
-            let padding = bandwidth.padding.filter(|_| bandwidth.pacer.is_probing(now));
+            let padding = bandwidth.padded(now);
             let Some(queued) =
                 bandwidth.front().copied().or_else(|| padding_of(copies, padding?, bandwidth.pacer.padding()))
             else {
