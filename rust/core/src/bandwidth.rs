@@ -14,9 +14,11 @@ use std::collections::VecDeque;
 
 use crate::bwe::{Estimator, Settings};
 use crate::drop::Drop;
+use crate::fill::Fill;
 use crate::pacer::Pacer;
 use crate::receive::rate::Rate;
 use crate::stats::BandwidthStats;
+use crate::steps::Steps;
 use crate::time::Time;
 use crate::transport::{MAX_QUEUED, Queued};
 use crate::units::Bitrate;
@@ -40,6 +42,13 @@ pub(crate) const OUTSIDE: usize = 28;
 /// What is sent again may take this share of a path. More of it is lost by a queue that is full, and to fill that again makes
 /// it last: a subscriber that lost so much needs a smaller picture, which has to come through.
 const REPAIRS: u64 = 2;
+/// From this share on that is lost at any rate, what is sent again is sent twice: to ask once more takes a round trip that a
+/// picture stands still for, and every twentieth would have to.
+const LOSSY: f64 = 0.025;
+/// ... the second time so much later: losses come in bursts.
+const TWICE_AFTER: Duration = Duration::from_millis(20);
+/// Padding for a peer that estimates itself is no less than this, in bits per second, however low it estimates.
+const FILLED: u64 = 60_000;
 /// A packet that waits to be sent again is taken for so many bytes.
 const FULL_PACKET: u64 = 1200;
 
@@ -74,6 +83,8 @@ pub(crate) struct Bandwidth {
     pub(crate) pacer: Pacer,
     /// Retransmissions: before video, since a frame already shown in part waits for them.
     repairs: VecDeque<Queued>,
+    /// What joins them when its time has come.
+    later: VecDeque<(Time, Queued)>,
     video: VecDeque<Queued>,
     /// What goes past the pacer: audio.
     past: Rate,
@@ -84,6 +95,11 @@ pub(crate) struct Bandwidth {
     /// What the shares were reckoned with, and what was given away, in bits per second.
     pub(crate) budget: u64,
     pub(crate) spent: u64,
+    /// What all wishes would cost, and whether padding makes an estimate grow to that.
+    pub(crate) wanted: u64,
+    fill: Fill,
+    /// Steps up that did not last.
+    pub(crate) steps: Steps,
     /// The first numbered packet that nobody has answered.
     unanswered_since: Option<Time>,
     has_feedback: bool,
@@ -102,12 +118,16 @@ impl Bandwidth {
             estimator: Estimator::new(now, Settings { start: START, min: LEAST, max: MOST }),
             pacer: Pacer::new(START),
             repairs: VecDeque::new(),
+            later: VecDeque::new(),
             video: VecDeque::new(),
             past: Rate::default(),
             repaired: Rate::default(),
             allocate_at: now,
             budget: START.as_bps(),
             spent: 0,
+            wanted: 0,
+            fill: Fill::default(),
+            steps: Steps::default(),
             unanswered_since: None,
             has_feedback: false,
             told: (Bitrate::ZERO, None),
@@ -128,10 +148,27 @@ impl Bandwidth {
 
     /// Whether there is room for one more packet to be sent again.
     pub(crate) fn can_repair(&self, now: Time) -> bool {
-        let waiting = self.repairs.len() as u64 * FULL_PACKET;
+        let waiting = (self.repairs.len() + self.later.len()) as u64 * FULL_PACKET;
         let is_within =
             (self.repaired.per_second(now) + waiting) * 8 <= self.estimator.estimate().target.as_bps() / REPAIRS;
         self.is_deaf(now) || self.repairs.is_empty() || is_within
+    }
+
+    /// Whether the path loses so much of everything that one more copy of a packet is worth its bytes.
+    pub(crate) fn repairs_twice(&self) -> bool {
+        self.estimator.estimate().inherent_loss >= LOSSY
+    }
+
+    /// Queues a second copy.
+    pub(crate) fn repair_later(&mut self, now: Time, queued: Queued) {
+        self.later.push_back((now + TWICE_AFTER, queued));
+    }
+
+    /// Moves what was to wait for a while to what may leave.
+    pub(crate) fn ripen(&mut self, now: Time) {
+        while let Some((_, queued)) = self.later.pop_front_if(|(at, _)| at.is_due(now)) {
+            self.repairs.push_back(queued);
+        }
     }
 
     /// The packet that leaves next, whether or not it may leave now.
@@ -149,6 +186,7 @@ impl Bandwidth {
     /// Drops what waits of one copy: it is paused, or goes on with another layer.
     pub(crate) fn forget(&mut self, sender: u32) {
         self.repairs.retain(|queued| queued.sender != sender);
+        self.later.retain(|(_, queued)| queued.sender != sender);
         self.video.retain(|queued| queued.sender != sender);
     }
 
@@ -170,10 +208,19 @@ impl Bandwidth {
     }
 
     /// The peer answered.
-    pub(crate) fn handle_answer(&mut self) {
+    pub(crate) fn handle_answer(&mut self, now: Time) {
         self.has_feedback = true;
         let estimate = self.estimator.estimate();
-        self.pacer.set_estimate(estimate.target, estimate.is_tight);
+        // What goes past the pacer takes its part of the path all the same.
+        let target = estimate.target.as_bps();
+        let mut paced = target.saturating_sub(self.past(now)).max(target / 4);
+        let is_remb = self.feedback == Feedback::Remb;
+        if is_remb {
+            self.fill.handle_estimate(now, target, self.wanted);
+            // Audio has no departure times, so that it is no part of the estimate; and that must grow from nothing too.
+            paced = target.max(FILLED);
+        }
+        self.pacer.set_estimate(Bitrate::from_bps(paced), estimate.is_tight || is_remb);
     }
 
     /// The estimate, where it is worth telling: a tenth away from what was told last, and not within a second of it.
@@ -221,10 +268,17 @@ impl Bandwidth {
         }
     }
 
+    /// Whose packets may leave as padding now, if padding is of use.
+    pub(crate) fn padded(&mut self, now: Time) -> Option<u32> {
+        self.padding.filter(|_| self.pacer.is_probing(now) || self.fill.is_on())
+    }
+
     /// When the next packet that waits, or the next of a probe, may leave.
     pub(crate) fn pace_at(&mut self, now: Time) -> Time {
-        let can_pad = self.padding.is_some() && self.pacer.is_probing(now);
-        if can_pad || self.front().is_some() { self.pacer.open_at() } else { Time::NEVER }
+        let can_pad = self.padded(now).is_some();
+        let ripe_at = self.later.front().map_or(Time::NEVER, |(at, _)| *at);
+        let open_at = if can_pad || self.front().is_some() { self.pacer.open_at() } else { Time::NEVER };
+        open_at.min(ripe_at)
     }
 
     /// When there is something to reckon. When something may leave is another matter: whoever writes packets asks

@@ -107,8 +107,9 @@ impl Pacer {
     }
 
     /// How many bytes the next packet of a probe needs, if all that are left are alike: what pads it should not be longer.
+    /// No bound without a probe.
     pub fn padding(&self) -> u32 {
-        let Some(Probe { cluster, bytes, packets, .. }) = &self.probe else { return 0 };
+        let Some(Probe { cluster, bytes, packets, .. }) = &self.probe else { return u32::MAX };
         let (bytes, packets) =
             (u64::from(cluster.bytes).saturating_sub(*bytes), u32::from(cluster.packets).saturating_sub(*packets));
         u32::try_from(bytes.div_ceil(packets.max(1).into())).unwrap_or(u32::MAX)

@@ -63,6 +63,8 @@ pub struct Estimate {
     pub loss: f64,
     /// How many packets are lost in a row, on the average; 1 or more.
     pub mean_burst: f64,
+    /// What of that would be lost at any rate, as far as can be told.
+    pub inherent_loss: f64,
     /// Smoothed; from feedback it includes what the receiver waits before it reports.
     pub rtt: Option<Duration>,
     /// Whether the queue before the bottleneck grows.

@@ -165,6 +165,11 @@ impl Loss {
         self.average
     }
 
+    /// The share that is lost at any rate: 0 to 1.
+    pub(super) fn inherent(&self) -> f64 {
+        self.best.inherent
+    }
+
     /// A probe got through at `rate`.
     pub(super) fn raise(&mut self, rate: f64) {
         if self.best.rate.is_finite() {

@@ -282,6 +282,7 @@ impl Estimator {
             acknowledged: self.acknowledged.steady().map(bitrate),
             loss: if self.has_feedback() { self.loss.average() } else { self.reports.average() },
             mean_burst: self.bursts.mean(),
+            inherent_loss: self.loss.inherent().min(self.loss.average()),
             rtt: self.rtt,
             usage: self.delay.usage(),
             trend: self.delay.trend(),

@@ -1,10 +1,11 @@
 //! What subscribers say of their paths, and what each of their copies gets for it.
 
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use super::redundancy::Path;
 use super::{Copy, Router, Share, narrow, playout};
-use crate::allocate::{self, Ladder, Wish};
+use crate::allocate::{self, Ladder, Rung, Wish};
 use crate::bandwidth::{ALLOCATE_EVERY, Bandwidth};
 use crate::drop::Drop;
 use crate::event::Event;
@@ -16,17 +17,8 @@ use crate::units::Bitrate;
 
 /// A copy whose layer was just lowered is not raised again for so long: a step up costs a keyframe and perhaps another step down.
 const HOLD: Duration = Duration::from_secs(1);
-/// A larger picture that did not last so long was a mistake: the next one waits for twice as long as the last, ...
-const MISTAKE: Duration = Duration::from_secs(8);
-/// ... but for no more than so many times [`HOLD`], as a power of two, ...
-const LONGEST: u8 = 4;
-/// ... which for a picture after none is this, ...
-const LONGEST_PAUSE: u8 = 2;
-/// ... and not while the budget is so much larger than the one that did not do; ...
-const LARGER: (u64, u64) = (4, 3);
-/// ... and what was long ago is forgotten.
-const FORGIVEN: Duration = Duration::from_secs(30);
-
+/// Where steps up do not last, a paused one waits for no longer than this: better small for a while than nothing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// A path that is sent more than this much of what it carries is flooded: its queue is full before a keyframe has come.
 const FLOOD: (u64, u64) = (3, 2);
 
@@ -58,7 +50,7 @@ impl Router {
         let Self { transports, events, .. } = self;
         let Some(transport) = transports.get_mut(index) else { return };
         let Some(bandwidth) = &mut transport.bandwidth else { return };
-        bandwidth.handle_answer();
+        bandwidth.handle_answer(now);
         if let Some(bitrate) = bandwidth.poll_changed(now) {
             events.push_back(Event::BandwidthChanged { transport: transport.id, bitrate });
         }
@@ -165,7 +157,7 @@ impl Router {
     fn gather(&mut self, now: Time, index: usize, wishes: &mut Vec<Wish>, wishers: &mut Vec<u32>) {
         let Self { transports, copies, feeds, feed_by_id, .. } = self;
         let Some(transport) = transports.get(index) else { return };
-        let budget = transport.bandwidth.as_ref().map_or(0, |bandwidth| bandwidth.budget);
+        let is_held = transport.bandwidth.as_ref().is_some_and(|it| it.steps.is_held(now, it.budget));
         for &number in &transport.senders {
             let Some(copy) = copies.get_mut(number as usize) else { continue };
             if copy.parameters.kind != Kind::Video || copy.is_paused || copy.sender.is_none() {
@@ -178,7 +170,7 @@ impl Router {
             let ladder = Ladder::new(&layers.costs(now, is_simulcast, feed.liveness.live()), most);
             let current = copy.share.granted.and_then(|layer| ladder.position(layer));
             let (priority, is_unpausable) = (copy.priority, !transport.may_pause);
-            let allowed = copy.share.allowed(now, &ladder, current, budget);
+            let allowed = copy.share.allowed(now, &ladder, current, is_held);
             wishes.push(Wish { ladder, current, priority, is_unpausable, allowed });
             wishers.push(number);
         }
@@ -197,15 +189,23 @@ impl Router {
             return;
         }
         let is_lower = granted < before.granted;
-        let transport = self.transports.get(copy.transport);
-        let budget = transport.and_then(|it| it.bandwidth.as_ref()).map_or(0, |bandwidth| bandwidth.budget);
-        copy.share = before.moved(now, granted, budget);
-        copy.share.is_starved = is_starved;
+        let spatial = |layer: Option<Layer>| layer.map(|layer| layer.spatial);
+        if let Some(bandwidth) = self.transports.get_mut(copy.transport).and_then(|it| it.bandwidth.as_mut())
+            && before.is_reckoned
+        {
+            match spatial(granted).cmp(&spatial(before.granted)) {
+                Ordering::Greater => bandwidth.steps.raise(now, bandwidth.budget),
+                Ordering::Less => bandwidth.steps.lower(now),
+                Ordering::Equal => {}
+            }
+        }
+        let lowered_at = if is_lower { Some(now) } else { before.lowered_at };
+        copy.share = Share { granted, is_reckoned: true, is_starved, is_cut, lowered_at };
         if is_starved != before.is_starved {
             self.events.push_back(Event::StreamPaused { sender: copy.id, is_paused: is_starved });
         }
         super::command::apply_wishes(copy, feed);
-        let is_other = granted.map(|layer| layer.spatial) != before.granted.map(|layer| layer.spatial);
+        let is_other = spatial(granted) != spatial(before.granted);
         if let Some(sender) = &mut copy.sender
             && is_lower
             && is_other
@@ -245,40 +245,19 @@ impl Router {
 }
 
 impl Share {
-    /// How many rungs of its ladder a copy may have now that has the one at `current`.
-    fn allowed(&self, now: Time, ladder: &Ladder, current: Option<usize>, budget: u64) -> Option<usize> {
+    /// How many rungs of its ladder a copy may have now that has the one at `current`, all if none; `is_held` says that no
+    /// picture should grow.
+    fn allowed(&self, now: Time, ladder: &Ladder, current: Option<usize>, is_held: bool) -> Option<usize> {
         let is_within = |span: Duration| self.lowered_at.is_some_and(|at| !(at + span).is_due(now));
-        let longest = if current.is_some() { LONGEST } else { LONGEST_PAUSE };
-        let is_larger = budget > self.raised_with.saturating_mul(LARGER.0) / LARGER.1;
-        if is_within(HOLD) {
-            Some(current.map_or(0, |current| current + 1))
-        } else if self.taken_back > 0 && !is_larger && is_within(HOLD * (1 << self.taken_back.min(longest))) {
-            let is_no_larger = |spatial| self.granted.is_some_and(|granted| spatial <= granted.spatial);
-            Some(ladder.rungs().iter().take_while(|rung| is_no_larger(rung.layer.spatial)).count())
-        } else {
-            None
-        }
-    }
-
-    /// With another layer from `now` on, of this budget.
-    fn moved(mut self, now: Time, granted: Option<Layer>, budget: u64) -> Self {
-        let spatial = |layer: Option<Layer>| layer.map(|layer| layer.spatial);
-        let is_within = |at: Option<Time>, span: Duration| at.is_some_and(|at| !(at + span).is_due(now));
-        if spatial(granted) > spatial(self.granted) {
-            (self.raised_at, self.raised_with) = (Some(now), budget);
-        }
-        if granted < self.granted {
-            if !is_within(self.lowered_at, FORGIVEN) {
-                self.taken_back = 0;
+        match self.granted {
+            _ if is_within(HOLD) => Some(current.map_or(0, |current| current + 1)),
+            Some(granted) if is_held => {
+                let is_no_larger = |rung: &&Rung| rung.layer.spatial <= granted.spatial;
+                Some(ladder.rungs().iter().take_while(is_no_larger).count())
             }
-            if spatial(granted) < spatial(self.granted) && is_within(self.raised_at, MISTAKE) {
-                self.taken_back = (self.taken_back + 1).min(LONGEST);
-                self.raised_at = None;
-            }
-            self.lowered_at = Some(now);
+            None if is_held && is_within(LONGEST_PAUSE) => Some(0),
+            _ => None,
         }
-        (self.granted, self.is_reckoned) = (granted, true);
-        self
     }
 }
 
@@ -305,6 +284,7 @@ fn settle(now: Time, bandwidth: &mut Bandwidth, budget: u64, wishes: &[Wish], gr
     let spent = wishes.iter().zip(grants).filter_map(|(wish, grant)| wish.ladder.rungs().get((*grant)?));
     bandwidth.spent = spent.map(|rung| rung.bitrate).sum();
     let wanted = allocate::wanted(wishes).saturating_add(bandwidth.past(now));
+    bandwidth.wanted = wanted;
     bandwidth.estimator.set_wanted(now, Bitrate::from_bps(wanted));
     bandwidth.allocate_at = if wishes.is_empty() { Time::NEVER } else { now + ALLOCATE_EVERY };
 }

@@ -178,12 +178,13 @@ impl Router {
             copy.parameters.codecs.iter().any(|c| c.payload_type == entry.payload_type && c.rtx.is_some())
         });
         let rtx = if has_rtx { sender.next_rtx() } else { None };
-        let is_numbered = rtx.is_some() && copy.is_numbered;
-        transport.enqueue(Queued { sender: copy_index, seq, rtx }, is_numbered)?;
+        transport.enqueue(Queued { sender: copy_index, seq, rtx }, rtx.is_some() && copy.is_numbered)?;
         // Where this try must not fail it is made twice. Each of the two may be lost, both seldom are.
-        if is_numbered && copy.playout.is_urgent(sender.rtt()) {
-            let rtx = sender.next_rtx();
-            transport.enqueue(Queued { sender: copy_index, seq, rtx }, is_numbered)?;
+        if let Some(bandwidth) = transport.bandwidth.as_mut().filter(|_| rtx.is_some() && copy.is_numbered)
+            && bandwidth.repairs_twice()
+            && copy.playout.is_urgent(sender.rtt())
+        {
+            bandwidth.repair_later(now, Queued { sender: copy_index, seq, rtx: sender.next_rtx() });
         }
         self.mark_dirty(index);
         Ok(())

@@ -25,6 +25,7 @@ mod redundancy;
 mod report;
 mod session;
 mod snapshot;
+
 mod timeout;
 mod transmit;
 
@@ -198,11 +199,6 @@ struct Share {
     is_cut: bool,
     /// When it last got less than before.
     lowered_at: Option<Time>,
-    /// When it last got a larger picture, and of what budget, in bits per second.
-    raised_at: Option<Time>,
-    raised_with: u64,
-    /// How often in a row that was taken back soon.
-    taken_back: u8,
 }
 
 /// One worker's table of peers.

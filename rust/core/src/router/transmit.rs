@@ -123,6 +123,7 @@ impl Router {
             *current = None;
             return true;
         };
+        bandwidth.ripen(now);
         // Video and what is sent again, as the pacer lets go of them; then what a probe lacks.
         loop {
             if bandwidth.repairing.is_none() && !bandwidth.pacer.is_open(now) {
@@ -172,8 +173,10 @@ fn write_next(
     let is_padding = waiting.is_none();
     let queued = match waiting {
         Some(queued) => queued,
-        None if bandwidth.pacer.is_probing(now) => padding_of(copies, bandwidth.padding?, bandwidth.pacer.padding())?,
-        None => return None,
+        None => {
+            let sender = bandwidth.padded(now)?;
+            padding_of(copies, sender, bandwidth.pacer.padding())?
+        }
     };
     let class = match queued.rtx {
         _ if is_padding => Class::Padding,

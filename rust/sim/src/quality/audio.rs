@@ -12,8 +12,8 @@ use rtpcore_core::Time;
 const FRAME: Duration = Duration::from_millis(20);
 /// Ticks of a frame.
 const TICKS: u32 = 960;
-/// What the buffer holds at least.
-const LEAST: Duration = Duration::from_millis(40);
+/// What the buffer holds at least, as Chromium shows it on a clean link.
+const LEAST: Duration = Duration::from_millis(60);
 /// How much more than that may wait before a frame is squeezed in.
 const SLACK: Duration = Duration::from_millis(40);
 /// For how long delays are remembered.
