@@ -36,6 +36,8 @@ struct ExtensionId(u8);
 pub enum Media {
     /// VP8 as libwebrtc sends it, with picture ids: frames of eight packets, 1100 bytes of payload each.
     Video,
+    /// The same to subscribers who report when each packet came: each has a number of its own and waits for the pacer.
+    NumberedVideo,
     /// Opus with its level: one packet of 160 bytes at a time.
     Audio,
 }
@@ -44,7 +46,7 @@ impl Media {
     /// How many packets are sent at once.
     pub const fn frame_packets(self) -> usize {
         match self {
-            Self::Video => VIDEO_FRAME,
+            Self::Video | Self::NumberedVideo => VIDEO_FRAME,
             Self::Audio => 1,
         }
     }
@@ -52,7 +54,7 @@ impl Media {
     /// Bytes of payload in each.
     pub const fn payload_len(self) -> usize {
         match self {
-            Self::Video => VIDEO_PAYLOAD,
+            Self::Video | Self::NumberedVideo => VIDEO_PAYLOAD,
             Self::Audio => AUDIO_PAYLOAD,
         }
     }
@@ -61,19 +63,25 @@ impl Media {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Video => "video",
+            Self::NumberedVideo => "numbered_video",
             Self::Audio => "audio",
         }
     }
 
+    /// Not audio.
+    pub const fn is_video(self) -> bool {
+        !matches!(self, Self::Audio)
+    }
+
     const fn kind(self) -> Kind {
         match self {
-            Self::Video => Kind::Video,
+            Self::Video | Self::NumberedVideo => Kind::Video,
             Self::Audio => Kind::Audio,
         }
     }
 
     fn codec(self, rtx: Option<Pt>) -> CodecParameters {
-        let is_video = self == Self::Video;
+        let is_video = self.is_video();
         CodecParameters {
             codec: if is_video { Codec::Vp8 } else { Codec::Opus },
             payload_type: if is_video { Pt(96) } else { Pt(111) },
@@ -83,7 +91,7 @@ impl Media {
             nack: is_video,
             pli: is_video,
             fir: false,
-            transport_cc: true,
+            transport_cc: self == Self::NumberedVideo,
             remb: false,
         }
     }
@@ -121,7 +129,7 @@ pub fn add_receiver(transport: TransportId, receiver: ReceiverId, media: Media) 
         parameters: Box::new(ReceiverParameters {
             kind: media.kind(),
             mid: Mid::new(b"0"),
-            codecs: vec![media.codec(Some(Pt(97)))],
+            codecs: vec![CodecParameters { transport_cc: true, ..media.codec(Some(Pt(97))) }],
             encodings: vec![EncodingParameters { rid: None, ssrc: Some(PUBLISHED), rtx_ssrc: None }],
             extensions: extensions(media),
         }),
@@ -139,7 +147,7 @@ pub fn add_sender(transport: TransportId, sender: SenderId, source: ReceiverId, 
             mid: Mid::new(b"0"),
             codecs: vec![media.codec(Some(Pt(97)))],
             ssrc: Ssrc(ssrc),
-            rtx_ssrc: (media == Media::Video).then_some(Ssrc(ssrc | 0x8000_0000)),
+            rtx_ssrc: media.is_video().then_some(Ssrc(ssrc | 0x8000_0000)),
             extensions: extensions(media),
             cname: "bench".to_owned(),
             playout_delay: None,
@@ -238,10 +246,10 @@ impl Publisher {
     }
 
     fn write_header(&mut self, is_last: bool) -> usize {
-        let ticks = if self.media == Media::Video { 3000 } else { 960 };
+        let ticks = if self.media.is_video() { 3000 } else { 960 };
         let codec = self.media.codec(None);
         let fixed = FixedHeader {
-            marker: is_last && self.media == Media::Video,
+            marker: is_last && self.media.is_video(),
             payload_type: codec.payload_type,
             sequence_number: self.seq.low(),
             timestamp: (self.frame as u32).wrapping_mul(ticks),

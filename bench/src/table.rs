@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use rtpcore_core::Bitrate;
 use rtpcore_core::Time;
 use rtpcore_core::ice::{Path, Via};
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
@@ -34,7 +35,12 @@ impl Table {
             epoch: Instant::now(),
             seed: 1,
             locals: Vec::new(),
-            limits: Limits { history_packets: 1024, ..Limits::default() },
+            limits: Limits {
+                history_packets: 1024,
+                // Nobody answers here; what is measured is the way out.
+                start_bitrate: Bitrate::from_bps(200_000_000),
+                ..Limits::default()
+            },
             neighbours: 0,
         });
         let local = SocketAddr::from(([127, 0, 0, 1], 1));

@@ -142,6 +142,7 @@ class Forwarder:
         max_transports: int,
         keyframe_interval_ms: int,
         estimates_bandwidth: bool,
+        start_bitrate_bps: int,
         speaker_interval_ms: int,
         speaker_softest: int,
         speaker_least_percent: int,
@@ -161,6 +162,7 @@ class Forwarder:
             seed: Of everything random that needs no secret, 64 bits.
             max_transports: Peers at once on one worker.
             keyframe_interval_ms: Requests closer than this count as one.
+            start_bitrate_bps: What a path is thought to carry at first.
             estimates_bandwidth: Send no more to a subscriber than its path is thought to carry.
             speaker_interval_ms: How long a window of loudness is.
             speaker_softest: The softest level that counts as speech, in -dBov.

@@ -77,6 +77,8 @@ class Media:
         speaker_least_percent: How much of an interval must be speech: a cough is not.
         estimate_bandwidth: Find out what each subscriber's path carries and send no more; otherwise everything that is
             wanted is sent, to be lost where there is no room.
+        start_bitrate_bps: What a subscriber's path is thought to carry before anything is known of it. More shows large
+            pictures a second sooner, and floods narrow paths for as long.
         stats_interval_ms: How old ``stats()`` may be. Smaller costs workers with thousands of peers some time.
         ice_lite: Answer connectivity checks without making any (RFC 8445 §2.5), as befits a server peers can reach.
     """
@@ -89,6 +91,7 @@ class Media:
     stats_interval_ms: int = 500
     ice_lite: bool = True
     estimate_bandwidth: bool = True
+    start_bitrate_bps: int = 1_000_000
 
     def __post_init__(self) -> None:
         """Refuse what would starve retransmission or flood publishers."""
@@ -103,6 +106,8 @@ class Media:
         ):
             if not least <= value <= most:
                 raise ConfigError(f"media.{name}", f"{value} is not between {least} and {most}")
+        if not 30_000 <= self.start_bitrate_bps <= 200_000_000:
+            raise ConfigError("media.start_bitrate_bps", f"{self.start_bitrate_bps} is not between 30000 and 200000000")
         if not 10 <= self.stats_interval_ms <= 60_000:
             raise ConfigError("media.stats_interval_ms", f"{self.stats_interval_ms} is not between 10 and 60000")
 

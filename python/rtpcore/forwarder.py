@@ -365,6 +365,7 @@ def _core_of(config: Config) -> _core.Forwarder:
         max_transports=config.limits.transports,
         keyframe_interval_ms=media.keyframe_interval_ms,
         estimates_bandwidth=media.estimate_bandwidth,
+        start_bitrate_bps=media.start_bitrate_bps,
         speaker_interval_ms=media.speaker_interval_ms,
         speaker_softest=media.speaker_softest_dbov,
         speaker_least_percent=media.speaker_least_percent,

@@ -56,6 +56,14 @@ fn main() {
         seal_gcm(media);
         seal_cm(media);
     }
+    for subscribers in [1, 10, 100] {
+        forward(
+            Media::NumberedVideo,
+            Profile::AeadAes128Gcm,
+            &format!("forward/numbered_video/gcm/{subscribers}"),
+            subscribers,
+        );
+    }
     parse_rtp();
     parse_rtcp();
     parse_vp8();
@@ -120,7 +128,7 @@ fn seal_cm(media: Media) {
 
 /// Bytes that are patched per subscriber: a VP8 descriptor's.
 fn head_len(media: Media) -> usize {
-    if media == Media::Video { 6 } else { 0 }
+    if media.is_video() { 6 } else { 0 }
 }
 
 fn parse_rtp() {

@@ -23,9 +23,6 @@ use crate::time::Time;
 use crate::transport::{MAX_QUEUED, Queued};
 use crate::units::Bitrate;
 
-/// Where estimation starts: enough for one small picture and a middle one. The first probes leave with the first packets and
-/// tell within two round trips; more to begin with floods a phone, less shows everybody a blur.
-const START: Bitrate = Bitrate::from_bps(1_000_000);
 /// Less than audio and its overhead needs is never believed.
 const LEAST: Bitrate = Bitrate::from_bps(30_000);
 /// More than any room sends to one peer.
@@ -112,18 +109,18 @@ pub(crate) struct Bandwidth {
 }
 
 impl Bandwidth {
-    pub(crate) fn new(now: Time, feedback: Feedback) -> Self {
+    pub(crate) fn new(now: Time, feedback: Feedback, start: Bitrate) -> Self {
         Self {
             feedback,
-            estimator: Estimator::new(now, Settings { start: START, min: LEAST, max: MOST }),
-            pacer: Pacer::new(START),
+            estimator: Estimator::new(now, Settings { start, min: LEAST, max: MOST }),
+            pacer: Pacer::new(start),
             repairs: VecDeque::new(),
             later: VecDeque::new(),
             video: VecDeque::new(),
             past: Rate::default(),
             repaired: Rate::default(),
             allocate_at: now,
-            budget: START.as_bps(),
+            budget: start.as_bps(),
             spent: 0,
             wanted: 0,
             fill: Fill::default(),

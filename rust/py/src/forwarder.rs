@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dimpl::certificate::generate_self_signed_certificate;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
+use rtpcore_core::Bitrate;
 use rtpcore_core::command::{Command, Security};
 use rtpcore_core::dtls::DtlsFailure;
 use rtpcore_core::dtls::{Certificate, Fingerprint, Keys, MasterKeys};
@@ -45,7 +46,7 @@ pub(crate) struct Running {
 impl Forwarder {
     /// Remembers how to start; binds nothing.
     #[new]
-    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, advertise_local, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms, estimates_bandwidth, speaker_interval_ms, speaker_softest, speaker_least_percent))]
+    #[pyo3(signature = (*, workers, addresses, udp_port, tcp_port, advertise, advertise_local, ice_lite, history_packets, snapshot_interval_ms, seed, max_transports, keyframe_interval_ms, estimates_bandwidth, start_bitrate_bps, speaker_interval_ms, speaker_softest, speaker_least_percent))]
     #[allow(clippy::too_many_arguments)] // keyword-only, filled in by rtpcore.config alone
     fn new(
         workers: u8,
@@ -61,6 +62,7 @@ impl Forwarder {
         max_transports: usize,
         keyframe_interval_ms: u32,
         estimates_bandwidth: bool,
+        start_bitrate_bps: u64,
         speaker_interval_ms: u64,
         speaker_softest: u8,
         speaker_least_percent: u8,
@@ -78,7 +80,14 @@ impl Forwarder {
             softest: speaker_softest,
             least_percent: speaker_least_percent,
         };
-        let limits = Limits { max_transports, history_packets, keyframe_interval_ms, estimates_bandwidth, speaking };
+        let limits = Limits {
+            max_transports,
+            history_packets,
+            keyframe_interval_ms,
+            estimates_bandwidth,
+            start_bitrate: Bitrate::from_bps(start_bitrate_bps),
+            speaking,
+        };
         Ok(Self {
             config: Config { workers, listen, limits, seed, snapshot_interval_ms },
             role: if ice_lite { Role::Lite } else { Role::Controlled },

@@ -272,6 +272,7 @@ impl Router {
         let first = self.random.next() as u16;
         let fec = parameters.fec.filter(|_| feedback == Some(Feedback::TransportCc));
         let protection = fec.map(|fec| Box::new(Protection::new(fec, first)));
+        let start = self.limits.start_bitrate;
         let copy = self.copies.insert(Copy {
             id,
             transport,
@@ -295,7 +296,8 @@ impl Router {
         if let Some(transport) = self.transports.get_mut(transport) {
             transport.senders.push(narrow(copy));
             if let Some(feedback) = feedback {
-                let bandwidth = transport.bandwidth.get_or_insert_with(|| Box::new(Bandwidth::new(now, feedback)));
+                let bandwidth =
+                    transport.bandwidth.get_or_insert_with(|| Box::new(Bandwidth::new(now, feedback, start)));
                 if feedback == Feedback::TransportCc {
                     bandwidth.feedback = feedback;
                 }

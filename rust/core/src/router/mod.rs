@@ -59,12 +59,16 @@ use crate::stats::Traffic;
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
 use crate::transport::{Control, Transport};
-use crate::units::{Pt, SeqNo};
+use crate::units::{Bitrate, Pt, SeqNo};
 use delay::{Departures, Wait};
 use fan_out::Waiting;
 use playout::Playout;
 use protection::Protection;
 use redundancy::Redundancy;
+
+/// Where estimation starts: enough for one small picture and a middle one. The first probes leave with the first packets and
+/// tell within two round trips; more to begin with floods a phone, less shows everybody a blur.
+const START_BITRATE: Bitrate = Bitrate::from_bps(1_000_000);
 
 /// Bounds of one router.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +81,8 @@ pub struct Limits {
     pub keyframe_interval_ms: u32,
     /// Find out what subscribers' paths carry, and send no more.
     pub estimates_bandwidth: bool,
+    /// What a path is thought to carry before anything is known of it.
+    pub start_bitrate: Bitrate,
     /// What counts as speaking.
     pub speaking: speaker::Settings,
 }
@@ -89,6 +95,7 @@ impl Default for Limits {
             history_packets: 16_384,
             keyframe_interval_ms: 500,
             estimates_bandwidth: true,
+            start_bitrate: START_BITRATE,
             speaking,
         }
     }
