@@ -163,7 +163,8 @@ impl Bandwidth {
 
     /// Moves what was to wait for a while to what may leave.
     pub(crate) fn ripen(&mut self, now: Time) {
-        while let Some((_, queued)) = self.later.pop_front_if(|(at, _)| at.is_due(now)) {
+        while let Some(&(_, queued)) = self.later.front().filter(|(at, _)| at.is_due(now)) {
+            self.later.pop_front();
             self.repairs.push_back(queued);
         }
     }

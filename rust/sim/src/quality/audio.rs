@@ -132,6 +132,6 @@ mod tests {
             buffer.handle(now, &[n * 960]);
         }
         assert!((8..=11).contains(&buffer.concealed), "{}", buffer.concealed);
-        assert!(buffer.frames.len() < 6, "{}", buffer.frames.len());
+        assert!(buffer.frames.len() < 8, "{}", buffer.frames.len());
     }
 }

@@ -174,8 +174,8 @@ impl<'a> Stage<'a> {
 
     fn handle(&mut self, happening: Happening) {
         match happening {
-            Happening::FromPublisher(number, bytes) => self.to_router(PUBLISHERS + number as u16, &bytes),
-            Happening::FromViewer(number, bytes) => self.to_router(VIEWERS + number as u16, &bytes),
+            Happening::FromPublisher(number, bytes) => self.reach_router(PUBLISHERS + number as u16, &bytes),
+            Happening::FromViewer(number, bytes) => self.reach_router(VIEWERS + number as u16, &bytes),
             Happening::ToPublisher(number, bytes) => {
                 self.publishers[number].0.handle_datagram(&bytes);
                 self.serve_publisher(number);
@@ -227,7 +227,7 @@ impl<'a> Stage<'a> {
         self.serve_viewer(number);
     }
 
-    fn to_router(&mut self, port: u16, bytes: &[u8]) {
+    fn reach_router(&mut self, port: u16, bytes: &[u8]) {
         let path = Pair { via: Via::Udp, local: ([192, 0, 2, 1], 7000).into(), remote: ([10, 0, 0, 1], port).into() };
         self.router.handle_datagram(self.now, path, bytes);
         self.serve_router();
@@ -250,7 +250,7 @@ impl<'a> Stage<'a> {
                 let port = run.path.remote.port();
                 sent.extend(self.slab.bytes_of(run).chunks(run.segment).map(|bytes| (port, bytes.to_vec())));
             }
-            sent.into_iter().for_each(|(port, bytes)| self.from_router(port, bytes));
+            sent.into_iter().for_each(|(port, bytes)| self.leave_router(port, bytes));
         }
         while let Some(event) = self.router.poll_event() {
             if let Event::StreamPaused { sender, is_paused } = event {
@@ -264,7 +264,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn from_router(&mut self, port: u16, bytes: Vec<u8>) {
+    fn leave_router(&mut self, port: u16, bytes: Vec<u8>) {
         let size = bytes.len() + OUTSIDE;
         if port < VIEWERS {
             let number = usize::from(port - PUBLISHERS);

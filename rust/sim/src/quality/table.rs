@@ -171,7 +171,7 @@ pub struct Moved {
 
 /// The rows of these runs, each given with its family, in their order.
 pub fn rows(runs: &[(&str, Outcome)]) -> Vec<Row> {
-    runs.chunk_by(|one, other| one.0 == other.0).map(|runs| row(runs)).collect()
+    runs.chunk_by(|one, other| one.0 == other.0).map(row).collect()
 }
 
 fn row(runs: &[(&str, Outcome)]) -> Row {
