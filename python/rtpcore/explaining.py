@@ -49,7 +49,7 @@ _STARVED = "paused: its path has no room for even the smallest picture"
 
 CAUSES = {
     "start": "nothing is measured yet: this is where it begins",
-    "delay": "packets began to wait on the path at more, or more was not tried yet",
+    "delay": "packets begin to wait where more is sent, or more was not tried yet",
     "loss": "packets get lost",
     "remb": "its client says so (REMB)",
     "probe": "a probe got through",
