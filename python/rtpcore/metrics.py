@@ -144,7 +144,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
-        # One for all: with thousands of copies it takes tens of milliseconds.
+        # One for all: with thousands of copies, taking it is most of the work.
         snapshot = self._host.forwarder.snapshot()
         yield from _traffic(snapshot.totals)
         yield from self._copies(snapshot)

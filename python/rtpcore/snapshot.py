@@ -65,7 +65,7 @@ class Snapshot:
         )
 
     def copies(self) -> Iterator[CopyCounts]:
-        """All copies that there are; for thousands of them, a tenth of what their ``SenderStats`` would cost."""
+        """All copies that there are, for a fifth of what their ``SenderStats`` would cost."""
         for number, stats in self._counted["senders"].items():
             yield CopyCounts(number, stats["limit"], stats["nacks"], stats["retransmitted"], stats["fec_packets"])
 
