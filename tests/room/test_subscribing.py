@@ -106,6 +106,18 @@ class TestStarving:
         assert qualities[0] != ConnectionQuality.EXCELLENT, "it rises slowly"
         assert qualities[-1] == ConnectionQuality.EXCELLENT
 
+    def test_what_a_client_has_switched_off_is_not_held_against_its_path(self) -> None:
+        room, _, bob = watching()
+        room.starve(bob, "TR_1", is_paused=True)
+        room.rate({}, {}, frozenset(), 20_000)
+        assert bob.quality == ConnectionQuality.POOR
+        room.update_settings(bob, UpdateTrackSettings(track_sids=["TR_1"], disabled=True))
+        room.rate({}, {}, frozenset(), 25_000)
+        assert bob.quality == ConnectionQuality.EXCELLENT
+        room.update_settings(bob, UpdateTrackSettings(track_sids=["TR_1"], quality=2))
+        room.rate({}, {}, frozenset(), 30_000)
+        assert bob.quality == ConnectionQuality.POOR, "it is paused still"
+
 
 class TestPriorities:
     def test_a_screen_comes_before_a_camera(self) -> None:
