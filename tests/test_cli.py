@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestServer
 from livekit import api
-from tests.test_livekit import FORWARDER, KEY, SECRET, settings
+from tests.test_livekit import FORWARDER, KEY, SECRET, settings, token
 
 from rtpcore import cli
+from rtpcore.asking import as_table
 from rtpcore.config import Config, Listen
+from rtpcore.doctor.call import call
 from rtpcore.livekit_config import load
 from rtpcore.ports import Port, needed
 from rtpcore.serve import application
@@ -200,3 +202,69 @@ def test_a_command_that_is_none() -> None:
         cli.main(["dance"])
     with pytest.raises(SystemExit, match="0"):
         cli.main(["serve", "--help"])
+
+
+class TestWhy:
+    async def test_a_server_that_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
+        async with TestServer(application(FORWARDER, settings())) as server:
+            url = str(server.make_url("/"))
+
+            def ask(*arguments: str) -> Any:
+                return asyncio.to_thread(run, capsys, "why", *arguments, "--url", url.replace("http", "ws"))
+
+            calling = asyncio.create_task(call(url.rstrip("/"), (token("ada", can_publish=True), token("bob")), 30))
+            told: dict[str, Any] = {}
+            while not any(one["limit"] == "none" for one in told.get("tracks", ())):
+                assert not calling.done(), calling.result()
+                status, out, _ = await ask(*KEYS, "--room", "stage", "--identity", "bob", "--json")
+                told = json.loads(out)["participants"][0] if status == 0 else {}
+            status, out, _ = await ask(*KEYS, "--room", "stage")
+            lines = out.splitlines()
+            assert status == 0
+            assert [line for line in lines if not line.startswith(" ")] == [
+                "ada: nothing is estimated of its path",
+                "bob: nothing is estimated of its path",
+            ]
+            assert lines[-2].split()[:2] == ["ada", "microphone"]
+            assert lines[-1].strip() == "none: gets everything that its publisher sends"
+            await calling
+            status, out, err = await ask(*KEYS, "--room", "nowhere")
+            assert (status, out) == (1, "")
+            assert "requested room does not exist" in err
+            status, _, err = await ask("--keys", f"{KEY}: another secret that is long enough", "--room", "stage")
+            assert status == 1
+            assert "signature" in err
+
+    def test_nobody_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        status, _, err = run(capsys, "why", *KEYS, "--url", f"http://127.0.0.1:{port}", "--room", "stage")
+        assert status == 1
+        assert err.startswith("rtpcore: ")
+
+    def test_video_is_told_in_two_lines(self) -> None:
+        picture = {"spatial": 1, "temporal": 2, "width": 640, "height": 360}
+        track = {
+            "publisher": "grace",
+            "track_sid": "TR_1",
+            "kind": "video",
+            "source": "camera",
+            "limit": "bandwidth",
+            "reason": "its path carries no more",
+            "layer": picture,
+            "granted": picture,
+            "wished": {**picture, "spatial": 2, "width": 0},
+            "keyframe_wait_ms": 120,
+            "fraction_lost": 0.021,
+            "round_trip_ms": 48,
+            "repairs": {"nacks": 31, "retransmitted": 30, "fec_packets": 7},
+            "playout_delay_ms": 0,
+        }
+        path = {"estimate_bps": 640_000, "cause": "loss", "reason": "packets get lost"}
+        path |= {"video_budget_bps": 590_000, "granted_bps": 480_000}
+        people = [{"identity": "ada", "path": path, "tracks": [track]}]
+        assert as_table({"room": "stage", "participants": people}).splitlines() == [
+            "ada: 640 kbit/s, 590 kbit/s for video; loss: packets get lost",
+            "  grace camera             640x360 of layer 2     loss 2%  RTT 48 ms  repairs 31/30/7",
+            "    bandwidth: its path carries no more",
+        ]

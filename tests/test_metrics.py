@@ -25,7 +25,9 @@ from rtpcore.http import aiohttp as aiohttp_of
 from rtpcore.http import metrics
 from rtpcore.http.request import Route
 from rtpcore.livekit_config import Prometheus
+from rtpcore.metrics import Repaired
 from rtpcore.serve import application
+from rtpcore.snapshot import CopyCounts, Snapshot
 
 
 class Scraped:
@@ -104,9 +106,10 @@ async def test_a_call_is_counted(client: TestClient[Any, Any]) -> None:
         call(str(client.make_url("")).rstrip("/"), (token("alice", can_publish=True), token("bob")), 30)
     )
     seen = before
-    while not seen("rtpcore_tracks_subscribed", kind="audio"):
+    while not seen("rtpcore_copies", kind="audio", limit="none"):
         assert not calling.done(), calling.result()
         seen = await scrape(client)
+    assert seen("rtpcore_copies") == seen("rtpcore_tracks_subscribed", kind="audio") == 1
     assert seen("rtpcore_rooms") == seen("livekit_room_total") == 1
     assert seen("livekit_participant_total") == 2
     assert seen("rtpcore_tracks_published", kind="audio") == seen("livekit_track_published_total", kind="AUDIO") == 1
@@ -132,6 +135,48 @@ async def test_a_call_is_counted(client: TestClient[Any, Any]) -> None:
     assert "rtpcore_keyframe_wait_seconds" in after.families
     assert after.families["rtpcore_packets_dropped"].type == "counter"
     assert after("process_resident_memory_bytes") > 0
+
+
+def test_repairs_only_rise_though_copies_come_and_go() -> None:
+    repaired = Repaired()
+    readings = (
+        {1: (5, 4, 0), 2: (1, 1, 9)},
+        {1: (7, 6, 0), 2: (1, 1, 12)},
+        {2: (2, 2, 12), 3: (10, 8, 0)},
+        {},
+        {4: (1, 0, 0)},
+    )
+    totals = []
+    for reading in readings:
+        repaired.read(CopyCounts(number, "none", *counts) for number, counts in reading.items())
+        totals.append((repaired.nacks, repaired.retransmitted, repaired.fec_packets))
+    assert totals == [(6, 5, 9), (8, 7, 12), (19, 16, 12), (19, 16, 12), (20, 16, 12)]
+
+
+async def test_paths_are_told_without_names(
+    client: TestClient[Any, Any], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = server.forwarder._core.stats()
+    path = {"video_budget_bps": None, "granted_bps": 0, "packets_queued": 0}
+    transports: dict[int, dict[str, Any]] = {
+        1: {"bandwidth": {**path, "estimate_bps": 400_000, "cause": "loss"}},
+        2: {"bandwidth": {**path, "estimate_bps": 4_000_000, "cause": "delay"}},
+        3: {"bandwidth": None},
+    }
+    copy = {"limit": "bandwidth", "nacks": 3, "retransmitted": 2, "fec_packets": 1}
+    made = Snapshot({**counted, "transports": transports, "senders": {9: copy}})
+    monkeypatch.setattr(server.forwarder, "snapshot", lambda: made)
+    server.host.streams_paused = 2
+    for _ in range(2):
+        seen = await scrape(client)
+        assert seen("rtpcore_bandwidth_estimate_bps_bucket", le="300000.0") == 0
+        assert seen("rtpcore_bandwidth_estimate_bps_bucket", le="500000.0") == 1
+        assert seen("rtpcore_bandwidth_estimate_bps_bucket", le="+Inf") == 2
+        assert seen("rtpcore_bandwidth_cause", cause="loss") == seen("rtpcore_bandwidth_cause", cause="delay") == 1
+        assert seen("rtpcore_bandwidth_cause") == 2
+        assert seen("rtpcore_packets_nacked_total") == 3, "once, however often they are read"
+        assert (seen("rtpcore_packets_retransmitted_total"), seen("rtpcore_packets_fec_total")) == (2, 1)
+        assert seen("rtpcore_streams_paused_total") == 2
 
 
 async def test_drops_have_reasons(client: TestClient[Any, Any], server: Server) -> None:

@@ -59,7 +59,12 @@ class TestIndex:
         async with TestClient(TestServer(application(config, settings))) as client:
             async with client.get("/", headers=HTML) as answer:
                 assert await answer.text() == "OK"
-            for path in ("/whip", "/page/base.css", "/dev/token?room=lab&identity=ada"):
+            for path in (
+                "/whip",
+                "/page/base.css",
+                "/dev/token?room=lab&identity=ada",
+                "/dev/why?room=lab&identity=ada",
+            ):
                 async with client.get(path) as answer:
                     assert answer.status == 404, path
 
@@ -113,3 +118,34 @@ class TestToken:
     async def test_other_sites_get_none(self, client: TestClient[Any, Any], headers: dict[str, str]) -> None:
         async with client.get("/dev/token?room=lab&identity=ada", headers=headers) as answer:
             assert answer.status == 403
+
+
+class TestWhy:
+    async def test_it_needs_no_token_and_gives_no_right(self, client: TestClient[Any, Any]) -> None:
+        async with client.get("/dev/token", params={"room": "lab", "identity": "ada"}) as answer:
+            token = (await answer.json())["token"]
+        socket = await client.ws_connect("/rtc", params={"access_token": token})
+        await socket.receive()
+        async with client.get("/dev/why", params={"room": "lab", "identity": "ada"}) as answer:
+            assert await answer.json() == {
+                "room": "lab",
+                "participants": [{"identity": "ada", "path": None, "tracks": []}],
+            }
+        async with client.get("/rtpcore/why", params={"room": "lab", "access_token": token}) as answer:
+            assert answer.status == 403, "the page's token administers nothing"
+        await socket.close()
+
+    @pytest.mark.parametrize(
+        ("query", "headers", "status"),
+        [
+            ({"room": "lab", "identity": "ada"}, {}, 404),
+            ({"room": "lab"}, {}, 400),
+            ({"room": "lab", "identity": "ada"}, {"Origin": "https://example.com"}, 403),
+            ({"room": "lab", "identity": "ada"}, {"Sec-Fetch-Site": "cross-site"}, 403),
+        ],
+    )
+    async def test_what_it_does_not_tell(
+        self, client: TestClient[Any, Any], query: dict[str, str], headers: dict[str, str], status: int
+    ) -> None:
+        async with client.get("/dev/why", params=query, headers=headers) as answer:
+            assert answer.status == status

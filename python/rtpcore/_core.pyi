@@ -63,11 +63,20 @@ _Event: TypeAlias = (
     | tuple[Literal["encoding_started"], int, int]
     | tuple[Literal["audio_level"], int, float]
     | tuple[Literal["layer"], int, _Layer | None]
+    | tuple[Literal["stream_paused"], int, bool]
+    | tuple[Literal["bandwidth"], int, int]
     | tuple[Literal["receiver_ended"], int]
 )
 
 _Histogram: TypeAlias = tuple[list[int], int]
 """By bucket, how many; all together, in nanoseconds. Bucket n holds what took at most 2^n microseconds."""
+
+class _BandwidthStats(TypedDict):
+    estimate_bps: int
+    cause: str
+    video_budget_bps: int | None
+    granted_bps: int
+    packets_queued: int
 
 class _TransportStats(TypedDict):
     state: TransportState
@@ -77,6 +86,7 @@ class _TransportStats(TypedDict):
     bytes_sent: int
     drops: dict[str, int]
     srtp_profile: str | None
+    bandwidth: _BandwidthStats | None
 
 class _EncodingStats(TypedDict):
     packets_received: int
@@ -96,9 +106,16 @@ class _ReceiverStats(TypedDict):
 class _SenderStats(TypedDict):
     packets_sent: int
     bytes_sent: int
+    nacks: int
     retransmitted: int
+    fec_packets: int
+    playout_delay_ms: int
     dropped: int
     layer: _Layer | None
+    wished: _Layer | None
+    granted: _Layer | None
+    limit: str
+    keyframe_wait_ms: int | None
     fraction_lost: float
     round_trip_ms: int | None
 

@@ -7,6 +7,7 @@
     rtpcore generate-keys    an API key and its secret
     rtpcore ports            what must be open
     rtpcore doctor           what keeps a call from working
+    rtpcore why              why those in a room see what they see
 
 All but ``generate-keys`` take the server's own options, and so mean the same keys and ports.
 """
@@ -24,7 +25,9 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rtpcore import doctor, log, ports, serve
+import aiohttp
+
+from rtpcore import asking, doctor, log, ports, serve
 from rtpcore.errors import ConfigError, RtpcoreError
 from rtpcore.wire.token import Claims, Keyring, VideoGrant
 
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         return command(parsed)
-    except (RtpcoreError, OSError) as error:
+    except (RtpcoreError, OSError, aiohttp.ClientError) as error:
         print(f"rtpcore: {error}", file=sys.stderr)
         return 1
 
@@ -98,6 +101,17 @@ def _parser() -> argparse.ArgumentParser:
     examined.add_argument("--json", action="store_true", help="for machines")
     serve.add_options(examined)
     examined.set_defaults(command=_doctor)
+    explained = commands.add_parser(
+        "why",
+        help="tell why those in a room see what they see",
+        description="Ask a server that runs, with these keys: each one's path, and what limits each track.",
+    )
+    explained.add_argument("--url", required=True, help="where it runs")
+    explained.add_argument("--room", required=True, help="which room")
+    explained.add_argument("--identity", default="", help="only of this participant")
+    explained.add_argument("--json", action="store_true", help="for machines")
+    serve.add_options(explained)
+    explained.set_defaults(command=_why)
     return parser
 
 
@@ -204,6 +218,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
         findings += asyncio.run(doctor.examine(wish))
     print(doctor.as_json(findings) if arguments.json else doctor.as_table(findings))
     return 0 if doctor.is_healthy(findings) else 1
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    settings, _ = serve.configure(arguments)
+    told = asyncio.run(asking.ask(arguments.url, settings.keys, arguments.room, arguments.identity))
+    print(json.dumps(told, indent=2) if arguments.json else asking.as_table(told))
+    return 0
 
 
 if __name__ == "__main__":

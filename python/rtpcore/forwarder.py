@@ -35,7 +35,6 @@ from rtpcore.parameters import (
     UdpAddress,
 )
 from rtpcore.snapshot import Snapshot
-from rtpcore.stats import Histogram, Stats
 from rtpcore.transport import Receiver, Sender, Transport
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 
     from rtpcore.config import Listen
     from rtpcore.parameters import SrtpProfile
+    from rtpcore.stats import Stats
 
 __all__ = ["Forwarder", "Receiver", "Sender", "Transport"]
 
@@ -272,24 +272,18 @@ class Forwarder:
         """How many tracks come in, and copies go out, now."""
         return len(self._receivers) + len(self._senders)
 
+    @property
+    def senders(self) -> dict[int, Sender]:
+        """The copies that there are, by the numbers that :meth:`rtpcore.snapshot.Snapshot.copies` has for them."""
+        return dict(self._senders)
+
     def snapshot(self) -> Snapshot:
         """Everything that is counted, at once; cheaper than ``stats()`` of many receivers and senders."""
         return Snapshot(self._core.stats())
 
     def stats(self) -> Stats:
         """Totals since start: packets, bytes, one count per drop reason."""
-        stats = self._core.stats()
-        return Stats(
-            packets_received=stats["packets_received"],
-            bytes_received=stats["bytes_received"],
-            packets_sent=stats["packets_sent"],
-            bytes_sent=stats["bytes_sent"],
-            packets_forwarded=stats["packets_forwarded"],
-            drops=stats["drops"],
-            transports=len(stats["transports"]),
-            added_delay=_histogram(*stats["added_delay"]),
-            keyframe_wait=_histogram(*stats["keyframe_wait"]),
-        )
+        return self.snapshot().totals
 
     def _drain(self) -> None:
         """Fetch what waits and hand it to every listener; runs when the descriptor is readable."""
@@ -342,10 +336,6 @@ class Forwarder:
 
 def _endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _histogram(counts: list[int], nanos: int) -> Histogram:
-    return Histogram(tuple(counts), nanos / 1e9)
 
 
 def _core_of(config: Config) -> _core.Forwarder:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
-from rtpcore.events import AudioLevelChanged, EncodingStarted, ReceiverEnded, StreamPaused, TransportChanged
+from rtpcore.events import AudioLevelChanged, EncodingStarted, StreamPaused, TransportChanged
 from rtpcore.exchange import Exchange
 from rtpcore.joining import participant_of, rules_of
 from rtpcore.judging import Judge
@@ -104,6 +104,7 @@ class Host:
         self.is_draining = False
         self.exchange = Exchange(forwarder)
         self.load = Load(forwarder, self.settings.limit)
+        self.streams_paused = 0
         self._flushes: dict[str, asyncio.TimerHandle] = {}
         self._judge = Judge()
         self._judged_at_ms = now_ms()
@@ -416,11 +417,10 @@ class Host:
                     if session is not None and track is not None:
                         self.perform(session.room, session.room.hear(track, level))
                 case StreamPaused(sender, is_paused):
+                    self.streams_paused += is_paused
                     session = self._by_transport.get(sender.transport.id)
                     if session is not None:
                         self.perform(session.room, session.starve(sender, is_paused=is_paused))
-                case ReceiverEnded() | _:
-                    pass
 
     def _changed(self, session: Session, transport: Transport, state: str, reason: str) -> None:
         logger.info("transport %s of participant %s is %s (%s)", transport.id, session.participant.sid, state, reason)

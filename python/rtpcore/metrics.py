@@ -2,8 +2,8 @@
 
 ::
 
-    Forwarder.stats() ─┐
-    Host: rooms, events ├──▶ Metrics.collect() ──▶ a registry ──▶ text at /metrics
+    Forwarder.snapshot() ──┐
+    Host: rooms, events ───┼──▶ Metrics.collect() ──▶ a registry ──▶ text at /metrics
     sockets, calls, hooks ─┘
 
 Names of our own begin with ``rtpcore_`` and carry their units. Where LiveKit's server counts the same thing, its name
@@ -18,7 +18,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from rtpcore.wire.messages import ParticipantInfo
@@ -28,9 +34,10 @@ if TYPE_CHECKING:
 
     from rtpcore.host import Host
     from rtpcore.room import Happened, Participant, Room
+    from rtpcore.snapshot import CopyCounts, Snapshot
     from rtpcore.stats import Stats
 
-__all__ = ["Metrics", "Spans", "Told"]
+__all__ = ["Metrics", "Repaired", "Spans", "Told"]
 
 
 class Told(Protocol):
@@ -72,6 +79,34 @@ class Spans:
         return list(zip(names, itertools.accumulate(counts), strict=True))
 
 
+class Repaired:
+    """What was repaired by all copies together, though copies come and go: totals that only rise.
+
+    A copy counts from one reading to the next; what it does between the last one and its end is not counted.
+
+    Attributes:
+        nacks: Packets that subscribers asked for again, repeats included.
+        retransmitted: Packets sent again.
+        fec_packets: Repair packets sent in advance of loss.
+    """
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.nacks = self.retransmitted = self.fec_packets = 0
+        self._seen: dict[int, CopyCounts] = {}
+
+    def read(self, copies: Iterable[CopyCounts]) -> None:
+        """Add what is new."""
+        seen = {}
+        for copy in copies:
+            seen[copy.number] = copy
+            before = self._seen.get(copy.number)
+            self.nacks += copy.nacks - (before.nacks if before else 0)
+            self.retransmitted += copy.retransmitted - (before.retransmitted if before else 0)
+            self.fec_packets += copy.fec_packets - (before.fec_packets if before else 0)
+        self._seen = seen
+
+
 class Metrics(Collector):
     """Counts what happens in rooms, and reads everything else when it is asked.
 
@@ -92,6 +127,7 @@ class Metrics(Collector):
     def __init__(self, host: Host) -> None:
         """Count for ``host`` from now on."""
         self._host = host
+        self._repaired = Repaired()
         self.joins: Counter[int] = Counter()
         self.messages = Counter({"received": 0, "sent": 0})
         self.calls: Counter[tuple[str, str, int]] = Counter()
@@ -108,7 +144,11 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
-        yield from _traffic(self._host.forwarder.stats())
+        # One for all: with thousands of copies, taking it is most of the work.
+        snapshot = self._host.forwarder.snapshot()
+        yield from _traffic(snapshot.totals)
+        yield from self._copies(snapshot)
+        yield from _paths(snapshot)
         yield from self._rooms()
         yield from self._sessions()
         yield from self._signalling()
@@ -135,6 +175,27 @@ class Metrics(Collector):
     def _participants(self) -> Iterator[Participant]:
         for room in self._host.rooms.values():
             yield from room.participants.values()
+
+    def _copies(self, snapshot: Snapshot) -> Iterator[Metric]:
+        counts = list(snapshot.copies())
+        self._repaired.read(counts)
+        senders = self._host.forwarder.senders
+        limited = Counter({(kind, limit): 0 for kind in ("audio", "video") for limit in _LIMITS})
+        limited.update(
+            (sender.track.kind, one.limit) for one in counts if (sender := senders.get(one.number)) is not None
+        )
+        copies = GaugeMetricFamily(
+            "rtpcore_copies", "Copies of tracks now, by why they do not get more.", labels=["kind", "limit"]
+        )
+        for labels, count in limited.items():
+            copies.add_metric(labels, count)
+        yield copies
+        repaired = self._repaired
+        yield _counter("rtpcore_packets_nacked", "Packets that subscribers asked for again.", repaired.nacks)
+        yield _counter("rtpcore_packets_retransmitted", "Packets sent again.", repaired.retransmitted)
+        yield _counter("rtpcore_packets_fec", "Repair packets sent in advance of loss.", repaired.fec_packets)
+        paused = self._host.streams_paused
+        yield _counter("rtpcore_streams_paused", "Times that video was paused for want of bandwidth.", paused)
 
     def _rooms(self) -> Iterator[Metric]:
         states = Counter({name: 0 for name in ("joined", "active")})
@@ -201,15 +262,39 @@ _EVENTS = (
 )
 
 
+_LIMITS = ("none", "wish", "paused", "bandwidth", "publisher", "keyframe", "source")
+"""All that copies have; see `rtpcore.stats.SenderStats`."""
+
+_CAUSES = ("start", "delay", "loss", "remb", "probe", "silence", "maximum")
+"""All that estimates have; see `rtpcore.stats.BandwidthStats`."""
+
+_ESTIMATE_BPS = (50e3, 100e3, 200e3, 300e3, 500e3, 750e3, 1e6, 1.5e6, 2e6, 3e6, 5e6, 10e6)
+"""From what carries sound alone to what carries a screen and several cameras."""
+
+
+def _paths(snapshot: Snapshot) -> Iterator[Metric]:
+    """What subscribers' paths are thought to carry now."""
+    estimates, causes = Spans(_ESTIMATE_BPS), Counter({cause: 0 for cause in _CAUSES})
+    for path in snapshot.paths():
+        estimates.count(path.estimate_bps)
+        causes[path.cause] += 1
+    yield GaugeHistogramMetricFamily(
+        "rtpcore_bandwidth_estimate_bps",
+        "What each subscriber's path is thought to carry now.",
+        buckets=estimates.buckets(),
+        gsum_value=estimates.sum,
+    )
+    yield _gauges("rtpcore_bandwidth_cause", "Subscribers now, by what their estimate goes by.", "cause", causes)
+
+
 def _traffic(stats: Stats) -> Iterator[Metric]:
     """What the workers counted."""
     packets = {"in": stats.packets_received, "out": stats.packets_sent}
     octets = {"in": stats.bytes_received, "out": stats.bytes_sent}
     yield _counters("rtpcore_packets", "Datagrams from peers and to peers.", "direction", packets)
     yield _counters("rtpcore_bytes", "UDP payload bytes of these.", "direction", octets)
-    forwarded = CounterMetricFamily("rtpcore_packets_forwarded", "RTP packets handed to subscribers, by copy.")
-    forwarded.add_metric([], stats.packets_forwarded)
-    yield forwarded
+    forwarded = stats.packets_forwarded
+    yield _counter("rtpcore_packets_forwarded", "RTP packets handed to subscribers, by copy.", forwarded)
     yield _counters("rtpcore_packets_dropped", "Packets that went no further.", "reason", stats.drops)
     yield _gauge("rtpcore_transports", "Peer connections now.", stats.transports)
     for name, text, histogram in (
@@ -228,6 +313,12 @@ def _gauges(name: str, text: str, label: str, values: dict[str, int] | Counter[s
     family = GaugeMetricFamily(name, text, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
+    return family
+
+
+def _counter(name: str, text: str, value: int) -> Metric:
+    family = CounterMetricFamily(name, text)
+    family.add_metric([], value)
     return family
 
 

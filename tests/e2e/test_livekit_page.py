@@ -129,6 +129,33 @@ async def test_statistics_are_shown_on_demand(join: Visit, complaints: list[str]
     assert complaints == []
 
 
+async def test_details_say_why_a_picture_is_as_it_is(join: Visit, complaints: list[str]) -> None:
+    first, second = await join("Ada"), await join("Grace")
+    await plays(first, REMOTE)
+    await plays(second, REMOTE)
+    assert await first.is_hidden(f"{OWN} .toggle-details"), "the server knows what we get, not what others get of us"
+    await first.click(f"{REMOTE} .toggle-details")
+    picture, sound = (f"{REMOTE} .details tr:has(td:text-is('{kind}'))" for kind in ("video", "audio"))
+
+    async def told() -> bool:
+        path = await first.inner_text(f"{REMOTE} .path")
+        repairs = await first.locator(f"{sound} [data-detail=repairs]").count()
+        return bool(re.search(r"[0-9.]+ [kM]bit/s", path)) and repairs == 1
+
+    await until("the server says what it thinks of the path", told, lambda: first.inner_text(REMOTE))
+    await first.select_option(f"{REMOTE} .layer", "low")
+    limited = first.locator(f"{picture} + tr [data-limit=wish]")
+    small = first.locator(f"{picture} [data-detail=layer]").get_by_text("180p")
+    await limited.get_by_text("asks for no larger picture").wait_for(**WAIT)
+    await small.wait_for(**WAIT)
+    await first.click(f"{REMOTE} .toggle-figures")
+    assert await first.is_visible(f"{REMOTE} .figures")
+    assert await first.is_hidden(f"{REMOTE} .details"), "one at a time"
+    await first.click(f"{REMOTE} .toggle-figures")
+    assert await first.is_hidden(f"{REMOTE} .panel")
+    assert complaints == []
+
+
 async def test_mute_shows(join: Visit, complaints: list[str]) -> None:
     first, second = await join("Ada"), await join("Grace")
     await plays(second, REMOTE)
@@ -234,6 +261,8 @@ async def test_everything_fits_a_phone(browser: Browser, visit: Visit, join: Vis
         await fits()
         await page.tap(f"{REMOTE} .toggle-figures")
         await page.locator(f"{REMOTE} .figures td").first.wait_for(**WAIT)
+        await page.tap(f"{REMOTE} .toggle-details")
+        await page.locator(f"{REMOTE} .details td").first.wait_for(**WAIT)
         await fits()
         for control in await page.locator(".controls button").all():
             box = await control.bounding_box()

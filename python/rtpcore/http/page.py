@@ -6,6 +6,7 @@
     GET /whip         the page for WHIP and WHEP
     GET /page/…       what the pages consist of, files from the wheel
     GET /dev/token    a token for ?room= and ?identity=, with ?name= if wanted
+    GET /dev/why      why ?identity= in ?room= sees what it sees, as /rtpcore/why has it
 
 Only with ``--dev``, and only of `rtpcore.serve`: elsewhere ``/`` is what health checks ask, and there is nothing else
 of this.
@@ -20,9 +21,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from rtpcore.errors import JoinError
+from rtpcore.http.why import explained
 from rtpcore.wire.token import Claims, VideoGrant
 
 if TYPE_CHECKING:
+    from rtpcore.host import Host
     from rtpcore.wire.token import Keyring
 
 __all__ = ["routes"]
@@ -45,17 +49,21 @@ _TOKEN_LIFETIME = 6 * 3600.0
 _AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 
-def routes(keyring: Keyring) -> list[web.RouteDef]:
+def routes(host: Host) -> list[web.RouteDef]:
     """The routes of this module, for an aiohttp application; they stand before the health check at ``/``."""
 
     async def token(request: web.Request) -> web.Response:
-        return await _token(request, keyring)
+        return await _token(request, host.keyring)
+
+    async def why(request: web.Request) -> web.Response:
+        return await _why(request, host)
 
     return [
         web.get("/", _index),
         web.get("/whip", _whip),
         web.get(r"/page/{path:[a-z/-]+\.(css|js|svg)}", _file),
         web.get("/dev/token", token),
+        web.get("/dev/why", why),
     ]
 
 
@@ -77,17 +85,33 @@ async def _file(request: web.Request) -> web.StreamResponse:
 
 
 async def _token(request: web.Request, keyring: Keyring) -> web.Response:
-    # The keys may be others than those that everybody knows: pages of other sites get nothing.
-    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-    if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != request.host):
-        raise web.HTTPForbidden(text="tokens are only for the page of this server")
-    room, identity = request.query.get("room", ""), request.query.get("identity", "")
-    if not room or not identity:
-        raise web.HTTPBadRequest(text="say for whom and for which room: /dev/token?room=&identity=")
+    room, identity = _asked(request)
     grant = VideoGrant(room_join=True, room=room, can_update_own_metadata=True)
     claims = Claims(identity=identity, name=request.query.get("name", ""), video=grant)
     token = keyring.issue(claims, now=time.time(), ttl=_TOKEN_LIFETIME)
     return web.json_response({"token": token}, headers={"Cache-Control": "no-store"})
+
+
+async def _why(request: web.Request, host: Host) -> web.Response:
+    # A route of its own, so that the page needs no token with roomAdmin: that one could send others away.
+    room, identity = _asked(request)
+    try:
+        told = explained(host, room, identity)
+    except JoinError as error:
+        raise web.HTTPNotFound(text=error.reason) from error
+    return web.json_response(told, headers={"Cache-Control": "no-store"})
+
+
+def _asked(request: web.Request) -> tuple[str, str]:
+    """For which room and for whom the page asks."""
+    # The keys may be others than those that everybody knows: pages of other sites get nothing.
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+    if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != request.host):
+        raise web.HTTPForbidden(text=f"{request.path} is only for the page of this server")
+    room, identity = request.query.get("room", ""), request.query.get("identity", "")
+    if not room or not identity:
+        raise web.HTTPBadRequest(text=f"say for whom and for which room: {request.path}?room=&identity=")
+    return room, identity
 
 
 def _respond(request: web.Request, path: str, *, status: int = 200) -> web.StreamResponse:

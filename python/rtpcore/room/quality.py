@@ -97,7 +97,7 @@ class Scorer:
         self.score = _FLOOR
 
     def reset(self) -> None:
-        """Begin again with the best, since the stream was muted."""
+        """Begin again with the best, since the stream was muted, or is not wanted now."""
         self.score = _BEST
 
 
@@ -126,7 +126,10 @@ def rate(
                 track.scorer.update(sample, _kind(track), missing=_missing(track, sample, now_ms))
         for subscription in _active(participant):
             key = (participant.sid, subscription.track.sid)
-            if subscription.is_starved:
+            if subscription.settings.is_disabled:
+                # Nothing is sent: neither what was counted before nor a pause for want of bandwidth says anything.
+                subscription.scorer.reset()
+            elif subscription.is_starved:
                 subscription.scorer.starve()
             elif key in subscribed:
                 subscription.scorer.update(subscribed[key], _kind(subscription.track))

@@ -1,5 +1,6 @@
 """LiveKit's server as a part of an application: rooms, their people and what happens in them, as Python objects."""
 
+from rtpcore.explaining import ExplainedPath, ExplainedTrack, Explanation, Picture, Repairs
 from rtpcore.server.events import (
     Event,
     ParticipantChanged,
@@ -19,6 +20,9 @@ from rtpcore.server.views import Participant, Room, Rooms, Track
 __all__ = [
     "BytesReceived",
     "Event",
+    "ExplainedPath",
+    "ExplainedTrack",
+    "Explanation",
     "LocalEvent",
     "LocalParticipant",
     "PacketReceived",
@@ -26,7 +30,9 @@ __all__ = [
     "ParticipantChanged",
     "ParticipantJoined",
     "ParticipantLeft",
+    "Picture",
     "Removed",
+    "Repairs",
     "Room",
     "RoomClosed",
     "RoomCreated",

@@ -12,7 +12,7 @@ from rtpcore.config import Limits
 from rtpcore.errors import ClosedError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import aiohttp, ingest, metrics, rooms, rtc, status, webhooks
+from rtpcore.http import aiohttp, ingest, metrics, rooms, rtc, status, webhooks, why
 from rtpcore.joining import check_length
 from rtpcore.listener import Listener
 from rtpcore.livekit_config import LiveKitConfig, load
@@ -151,7 +151,7 @@ class Server:
         """What is asked over HTTP: signalling, WHIP, WHEP, the server API, and whether it lives."""
         host = self.host
         asked = [*status.health_routes(host), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
-        return metrics.counted(self.metrics, asked)
+        return metrics.counted(self.metrics, [*asked, *why.routes(host)])
 
     @property
     def max_body(self) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore import room as state
 from rtpcore.errors import ClosedError, ConfigError, ParametersError
+from rtpcore.explaining import Explanation, explain
 from rtpcore.host import Host, now_ms
 from rtpcore.policy import Permission, kind_name, source_name
 from rtpcore.wire.messages import DataPacket, DisconnectReason, ParticipantInfo
@@ -213,6 +214,14 @@ class Participant:
     def tracks(self) -> tuple[Track, ...]:
         """What it publishes, oldest first."""
         return tuple(Track(self._host, self._room, track) for track in self._state.tracks.values())
+
+    def why(self) -> Explanation:
+        """Why it gets what it gets: its path, and each track that it is subscribed to; nothing once it has gone.
+
+        It takes a snapshot of everything that the forwarder counts: ask once a second or less.
+        """
+        session = self._host.sessions.get(self._state.sid)
+        return explain(self._state, None if session is None else session.peer, self._host.forwarder.snapshot())
 
     def update(
         self,

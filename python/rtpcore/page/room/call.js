@@ -1,5 +1,6 @@
 // One stay in a room: LiveKit's client, and a tile for each camera and each screen.
 
+import { ask } from "/page/room/details.js";
 import { ConnectionState, Room, RoomEvent, Track, VideoPresets } from "/page/room/livekit.js";
 import { notify, settle } from "/page/room/notice.js";
 import { Tile } from "/page/room/tile.js";
@@ -39,6 +40,7 @@ export class Call {
   /** By identity and source. */
   #tiles = new Map();
   #timer = null;
+  #isAsking = false;
   isJoined = false;
 
   /** @param on {onstate, onpeople, onmessage, onchange, onover}: called with what has become of it. */
@@ -101,6 +103,7 @@ export class Call {
       }
       if (!tile) {
         tile = new Tile(participant, source);
+        tile.element.addEventListener("details", () => this.#explain());
         this.#tiles.set(key, tile);
         if (source === Track.Source.ScreenShare) this.container.prepend(tile.element);
         else this.container.append(tile.element);
@@ -113,6 +116,16 @@ export class Call {
 
   #measure() {
     for (const tile of this.#tiles.values()) tile.measure();
+    this.#explain();
+  }
+
+  /** Asks the server once for all tiles that want to know, and never again before it has answered. */
+  async #explain() {
+    if (this.#isAsking || ![...this.#tiles.values()].some((tile) => tile.wantsDetails)) return;
+    this.#isAsking = true;
+    const told = await ask(this.room.name, this.room.localParticipant.identity);
+    this.#isAsking = false;
+    for (const tile of this.#tiles.values()) tile.explain(told);
   }
 
   #changed(state) {

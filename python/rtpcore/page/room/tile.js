@@ -1,5 +1,6 @@
 // One camera or one screen: the picture, whose it is, and how well it comes through.
 
+import { draw as drawDetails } from "/page/room/details.js";
 import { Track, VideoQuality } from "/page/room/livekit.js";
 import { hue, initials } from "/page/room/names.js";
 import { Meter, bitrate, number, percent, size } from "/page/stats.js";
@@ -22,18 +23,21 @@ export class Tile {
     this.source = source;
     const fragment = document.getElementById("tile").content.cloneNode(true);
     this.element = fragment.firstElementChild;
-    for (const part of ["face", "figures", "layer", "name", "quality", "tag", "toggle-figures", "veil"]) {
+    for (const part of ["details", "face", "figures", "layer", "name", "panel", "quality", "tag", "toggle-details", "toggle-figures", "veil"]) {
       this.#parts[part] = this.element.querySelector(`.${part}`);
     }
     this.#parts.video = this.element.querySelector("video");
-    this.#parts.rows = this.element.querySelector("tbody");
+    this.#parts.rows = this.#parts.figures.querySelector("tbody");
     this.element.dataset.source = source;
     this.element.dataset.identity = participant.identity;
     this.element.classList.toggle("own", participant.isLocal);
     // One does not want to hear oneself; what others say comes from elements of its own.
     this.#parts.video.muted = true;
     this.#parts.layer.addEventListener("change", () => this.#choose());
-    this.#parts["toggle-figures"].addEventListener("click", () => this.#toggleFigures());
+    this.#parts["toggle-details"].hidden = participant.isLocal;
+    for (const part of ["details", "figures"]) {
+      this.#parts[`toggle-${part}`].addEventListener("click", () => this.#toggle(part));
+    }
     this.resizing = new ResizeObserver(() => this.#resized());
     this.resizing.observe(this.element);
     this.seeing = new IntersectionObserver(([{ isIntersecting }]) => this.#publication?.setEnabled?.(isIntersecting));
@@ -74,6 +78,17 @@ export class Tile {
     const rows = await Promise.all(tracks.map((track) => this.#read(track)));
     if (this.#isOver) return;
     this.#parts.rows.replaceChildren(...rows.flat().map(row));
+  }
+
+  /** Whether the server is to be asked why it looks as it does. */
+  get wantsDetails() {
+    return !this.#parts.details.hidden;
+  }
+
+  /** Shows what the server said of us; null where it said nothing. */
+  explain(told) {
+    const sids = [this.#publication, this.#sound].map((publication) => publication?.trackSid);
+    if (this.wantsDetails) drawDetails(this.#parts.details, told, sids);
   }
 
   remove() {
@@ -131,11 +146,16 @@ export class Tile {
     this.#resize = setTimeout(() => this.#choose(), RESIZE_PATIENCE);
   }
 
-  #toggleFigures() {
-    const { figures } = this.#parts;
-    figures.hidden = !figures.hidden;
-    this.#parts["toggle-figures"].setAttribute("aria-pressed", String(!figures.hidden));
+  /** One at a time: a small tile has no room for both. */
+  #toggle(part) {
+    const isShown = this.#parts[part].hidden;
+    for (const one of ["details", "figures"]) {
+      this.#parts[one].hidden = one !== part || !isShown;
+      this.#parts[`toggle-${one}`].setAttribute("aria-pressed", String(one === part && isShown));
+    }
+    this.#parts.panel.hidden = !isShown;
     this.measure();
+    if (this.wantsDetails) this.element.dispatchEvent(new Event("details"));
   }
 
   async #read(track) {
