@@ -9,6 +9,7 @@ use crate::allocate::{self, Ladder, Rung, Wish};
 use crate::bandwidth::{ALLOCATE_EVERY, Bandwidth};
 use crate::drop::Drop;
 use crate::event::Event;
+use crate::id::SenderId;
 use crate::parameters::Kind;
 use crate::rtcp;
 use crate::send::Layer;
@@ -230,6 +231,17 @@ impl Router {
         let chosen = candidates.max_by_key(|(_, copy)| is_sent(copy)).map(|(number, _)| number);
         if let Some(bandwidth) = self.transports.get_mut(index).and_then(|transport| transport.bandwidth.as_mut()) {
             bandwidth.padding = chosen;
+        }
+    }
+
+    /// A copy that its owner paused is not paused for want of room any more.
+    pub(super) fn forgive(&mut self, id: SenderId) {
+        let copy = self.copy_by_id.get(&id).and_then(|&index| self.copies.get_mut(index));
+        if let Some(copy) = copy.filter(|copy| copy.is_paused) {
+            (copy.share.granted, copy.share.is_cut) = (None, false);
+            if core::mem::take(&mut copy.share.is_starved) {
+                self.events.push_back(Event::StreamPaused { sender: id, is_paused: false });
+            }
         }
     }
 

@@ -71,7 +71,10 @@ impl Router {
             Command::AllowPause { transport, is_allowed } => {
                 self.with_transport(now, transport, |transport| transport.may_pause = is_allowed);
             }
-            Command::Pause { sender, is_paused } => self.with_copy(now, sender, |copy| copy.is_paused = is_paused),
+            Command::Pause { sender, is_paused } => {
+                self.with_copy(now, sender, |copy| copy.is_paused = is_paused);
+                self.forgive(sender);
+            }
             Command::RequestKeyframe { receiver, encoding } => {
                 if let Some(&feed) = self.feed_by_id.get(&receiver) {
                     let encodings = encoding.map_or(0b111, |encoding| 1 << encoding.min(7));
