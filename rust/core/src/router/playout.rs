@@ -119,6 +119,11 @@ impl Playout {
         self.is_lossy && self.delay < span(2, rtt)
     }
 
+    /// Whether packets get lost, not for want of room.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.is_lossy
+    }
+
     /// What receivers are told now.
     pub(super) fn delay(&self) -> Duration {
         self.delay

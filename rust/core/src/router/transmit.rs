@@ -250,11 +250,14 @@ fn abs_send_time(now: Time) -> [u8; 3] {
     [a, b, c]
 }
 
-/// A packet of about `size` bytes for a probe that has nothing else to send: one sent lately, or nothing but padding. A video
-/// packet is too much for the probes of narrow paths: five of them fill the queue of 200 kbit/s for a quarter of a second.
+/// A packet of about `size` bytes for a probe that has nothing else to send: one sent lately where some get lost, since it may
+/// be one of those, else nothing but padding. A video packet is too much for the probes of narrow paths: five of them fill the
+/// queue of 200 kbit/s for a quarter of a second.
 fn padding_of(copies: &mut Slab<Copy>, sender: u32, size: u32) -> Option<Queued> {
-    let copy = copies.get_mut(sender as usize)?.sender.as_mut()?;
-    let seq = if size > MOST_PADDED { copy.poll_padding().unwrap_or(SeqNo(0)) } else { SeqNo(0) };
+    let copy = copies.get_mut(sender as usize)?;
+    let is_of_use = size > MOST_PADDED && copy.playout.is_lossy();
+    let copy = copy.sender.as_mut()?;
+    let seq = if is_of_use { copy.poll_padding().unwrap_or(SeqNo(0)) } else { SeqNo(0) };
     let rtx = copy.next_rtx()?;
     Some(Queued { sender, seq, rtx: Some(rtx) })
 }

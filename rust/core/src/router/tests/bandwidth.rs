@@ -181,6 +181,41 @@ fn a_path_too_narrow_pauses_video_and_a_wider_one_resumes_it_with_a_keyframe() {
 }
 
 #[test]
+fn a_copy_that_its_owner_pauses_is_starved_no_longer() {
+    let (mut bench, _, mut follower, copy) = playing(ExtensionKind::AbsSendTime);
+    packets(&mut bench, &mut follower);
+    bench.at(500);
+    bench.rtcp(&mut follower, |writer| {
+        rtcp::remb::write(writer, Ssrc(9), Bitrate::from_bps(40_000), &[COPY]).unwrap();
+    });
+    bench.events();
+    bench.command(Command::Pause { sender: copy, is_paused: true });
+    let told = bench.events();
+    assert!(matches!(told[..], [Event::StreamPaused { is_paused: false, .. }]), "{told:?}");
+    assert_eq!(bench.router.snapshot(bench.now).senders[0].limit, crate::stats::Limit::Paused);
+}
+
+#[test]
+fn what_a_publisher_loses_lowers_nobodys_estimate() {
+    let estimate = |is_lost: fn(u64) -> bool| {
+        let (mut bench, mut publisher, mut follower, _) = playing(ExtensionKind::TransportCc);
+        for frame in 0..120 {
+            bench.at(33 * frame + 33);
+            let datagram = publisher.frame(0, frame % 10 == 0);
+            if !is_lost(frame) {
+                bench.hear(&publisher, &datagram);
+            }
+            let sent = numbers(&packets(&mut bench, &mut follower));
+            answer(&mut bench, &mut follower, &sent, |_| false);
+        }
+        let stats = bench.router.snapshot(bench.now).transports.iter().find_map(|stats| stats.bandwidth).unwrap();
+        stats.estimate.as_bps()
+    };
+    let (whole, torn) = (estimate(|_| false), estimate(|frame| frame % 3 == 1));
+    assert!(torn >= whole * 9 / 10, "{torn} where all came {whole}");
+}
+
+#[test]
 fn an_estimate_of_nothing_and_one_of_everything_are_borne() {
     let (mut bench, mut publisher, mut follower, _) = playing(ExtensionKind::AbsSendTime);
     packets(&mut bench, &mut follower);
