@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use rtpcore_core::DropCounts;
 use rtpcore_core::histogram::Histogram;
 use rtpcore_core::send::Layer;
 use rtpcore_core::stats::{
     BandwidthStats, EncodingStats, MemberStats, ReceiverStats, SenderStats, Snapshot, Traffic, TransportStats,
 };
+use rtpcore_core::{Bitrate, DropCounts};
 
 use crate::forwarder::state_name;
 
@@ -81,7 +81,7 @@ fn bandwidth_dict<'py>(py: Python<'py>, stats: &BandwidthStats) -> PyResult<Boun
     let dict = PyDict::new(py);
     dict.set_item("estimate_bps", stats.estimate.as_bps())?;
     dict.set_item("cause", stats.cause)?;
-    dict.set_item("video_budget_bps", stats.video_budget.map(|budget| budget.as_bps()))?;
+    dict.set_item("video_budget_bps", stats.video_budget.map(Bitrate::as_bps))?;
     dict.set_item("granted_bps", stats.granted.as_bps())?;
     dict.set_item("packets_queued", stats.queued)?;
     Ok(dict)

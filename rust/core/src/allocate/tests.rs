@@ -207,7 +207,7 @@ proptest! {
         let mut grants = vec![None; wishes.len()];
         allocate(wanted(&wishes), &wishes, &mut grants);
         for (wish, grant) in wishes.iter().zip(&grants) {
-            prop_assert_eq!(grant.map(|rung| rung + 1).unwrap_or(0), wish.ladder.rungs().len());
+            prop_assert_eq!(grant.map_or(0, |rung| rung + 1), wish.ladder.rungs().len());
         }
         prop_assert_eq!(next_step(&wishes, &grants), None);
     }

@@ -7,7 +7,7 @@ const KEEP: f64 = 0.99;
 #[derive(Debug, Default)]
 pub(super) struct Bursts {
     lost: f64,
-    bursts: f64,
+    runs: f64,
     is_within: bool,
 }
 
@@ -16,14 +16,14 @@ impl Bursts {
     pub(super) fn add(&mut self, is_lost: bool) {
         if is_lost {
             self.lost = self.lost * KEEP + 1.0;
-            self.bursts = self.bursts * KEEP + f64::from(u8::from(!self.is_within));
+            self.runs = self.runs * KEEP + f64::from(u8::from(!self.is_within));
         }
         self.is_within = is_lost;
     }
 
     /// The mean number of packets lost in a row, 1 or more.
     pub(super) fn mean(&self) -> f64 {
-        if self.bursts > 0.0 { (self.lost / self.bursts).max(1.0) } else { 1.0 }
+        if self.runs > 0.0 { (self.lost / self.runs).max(1.0) } else { 1.0 }
     }
 }
 

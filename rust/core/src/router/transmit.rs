@@ -171,12 +171,11 @@ fn write_next(
     }
     let waiting = bandwidth.front().copied();
     let is_padding = waiting.is_none();
-    let queued = match waiting {
-        Some(queued) => queued,
-        None => {
-            let sender = bandwidth.padded(now)?;
-            padding_of(copies, sender, bandwidth.pacer.padding())?
-        }
+    let queued = if let Some(queued) = waiting {
+        queued
+    } else {
+        let sender = bandwidth.padded(now)?;
+        padding_of(copies, sender, bandwidth.pacer.padding())?
     };
     let class = match queued.rtx {
         _ if is_padding => Class::Padding,
@@ -387,7 +386,7 @@ pub(super) fn write_own(
     if let (Some(id), Some(mid)) = (copy.parameters.extensions.id(ExtensionKind::Mid), &copy.parameters.mid) {
         writer.push(id, mid.as_bytes()).ok_or(Drop::Oversized)?;
     }
-    let place = push_stamp(&mut writer, copy).ok_or(Drop::Oversized)?;
+    let place = push_stamp(&mut writer, copy)?;
     let len = writer.finish();
     fixed.has_extension = len > 0;
     fixed.write(start).ok_or(Drop::Oversized)?;
@@ -399,19 +398,20 @@ pub(super) fn write_own(
 /// The largest packet of a probe that is made of padding, on the wire: one packet cannot have more than 255 bytes of it.
 const MOST_PADDED: u32 = 400;
 
-/// Makes room for what says when a packet leaves, and says where; none where the header is full.
-fn push_stamp(writer: &mut ExtensionWriter<'_>, copy: &Copy) -> Option<Option<Range<usize>>> {
+/// Makes room for what says when a packet leaves, and says where, if anything does; fails where the header is full.
+fn push_stamp(writer: &mut ExtensionWriter<'_>, copy: &Copy) -> Result<Option<Range<usize>>, Drop> {
     if !copy.is_numbered {
-        return Some(None);
+        return Ok(None);
     }
     let ids = &copy.parameters.extensions;
     let (id, len) = match (ids.id(ExtensionKind::TransportCc), ids.id(ExtensionKind::AbsSendTime)) {
         (Some(id), _) => (id, 2),
         (None, Some(id)) => (id, 3),
-        (None, None) => return Some(None),
+        (None, None) => return Ok(None),
     };
-    let at = FixedHeader::LEN + writer.push(id, [0; 3].get(..len)?)?;
-    Some(Some(at..at + len))
+    let blank = [0; 3];
+    let at = blank.get(..len).and_then(|blank| writer.push(id, blank)).ok_or(Drop::Oversized)?;
+    Ok(Some(FixedHeader::LEN + at..FixedHeader::LEN + at + len))
 }
 
 /// The fixed header and the extensions that were negotiated for this copy, and the place for what says when it leaves.
@@ -454,7 +454,7 @@ fn write_header(
         let len = payload::dependency_descriptor::write(value, entry.frame_offset, None, &mut copy)?;
         writer.push(id, copy.get(..len)?)?;
     }
-    let place = push_stamp(&mut writer, copy)?;
+    let place = push_stamp(&mut writer, copy).ok()?;
     let len = writer.finish();
     fixed.has_extension = len > 0;
     fixed.write(start)?;

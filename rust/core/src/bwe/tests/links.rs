@@ -107,7 +107,7 @@ fn layers_outlast_loss_without_delay() {
         for (loss, burst, one_way_ms, least) in
             [(50, 1, 25, 1140), (50, 8, 25, 1000), (100, 1, 25, 1100), (100, 1, 125, 1100), (200, 1, 50, 450)]
         {
-            let link = Link { loss, burst, one_way_ms, ..Link::of(&[(0, 10_000)]) };
+            let link = Link { one_way_ms, loss, burst, ..Link::of(&[(0, 10_000)]) };
             let mut world = layered(link, seed, &[150, 500, 1200], 1250);
             world.run(40_000);
             let layer = mean(world.between(0, 5_000, 40_000).map(|sample| sample.layer));

@@ -81,7 +81,7 @@ fn answer(bench: &mut Bench, client: &mut Client, numbers: &[u16], lost: impl Fn
             sender_ssrc: Ssrc(9),
             media_ssrc: COPY,
             base,
-            feedback_count: now.as_millis() as u8,
+            feedback_count: now.as_nanos().to_le_bytes()[3],
         };
         let taken = rtcp::transport_cc::write(writer, &head, arrived.iter().copied()).unwrap();
         assert_eq!(taken, arrived.len());
