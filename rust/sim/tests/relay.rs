@@ -39,8 +39,10 @@ impl Relay {
         line.split('"').nth(7).unwrap().to_owned()
     }
 
-    fn start(&self) {
+    fn start(&mut self) {
         writeln!(self.input.as_ref().unwrap(), "start").unwrap();
+        // It answers in order: when this answer is here, it has started.
+        self.port_for(&socket());
     }
 
     /// What it counted of the first numbers with these names, down and up.

@@ -30,6 +30,40 @@ struct Waiting {
     parts: Vec<bool>,
     missing: usize,
     whole_at: Time,
+    /// In microseconds since the first frame's, on its sender's clock.
+    captured_us: i64,
+}
+
+/// When frames come, on their sender's clock: so that they can be held back for a while and shown as they were taken.
+#[derive(Debug, Default)]
+struct Clock {
+    first: Option<u32>,
+    /// The least that a frame's arrival lay behind its timestamp, in microseconds.
+    least_us: Option<i64>,
+    hold: Duration,
+}
+
+impl Clock {
+    fn captured_us(&mut self, timestamp: u32) -> i64 {
+        let first = *self.first.get_or_insert(timestamp);
+        i64::from(timestamp.wrapping_sub(first).cast_signed()) * 100 / 9
+    }
+
+    /// A frame came as soon as this at least.
+    fn note(&mut self, now: Time, captured_us: i64) {
+        let behind = micros(now) - captured_us;
+        self.least_us = Some(self.least_us.map_or(behind, |least| least.min(behind)));
+    }
+
+    /// When a frame is due that shall be held back.
+    fn due_at(&self, captured_us: i64) -> Time {
+        let Some(least) = self.least_us.filter(|_| !self.hold.is_zero()) else { return Time::ZERO };
+        Time::from_nanos(u64::try_from((captured_us + least) * 1000).unwrap_or(0)) + self.hold
+    }
+}
+
+fn micros(time: Time) -> i64 {
+    (time.as_nanos() / 1000).cast_signed()
 }
 
 /// See the module.
@@ -42,6 +76,7 @@ pub(super) struct Playout {
     next: SeqNo,
     /// How long a frame waits for those before it: libwebrtc's jitter buffer covers a retransmission.
     patience: Duration,
+    clock: Clock,
     gaps: VecDeque<Duration>,
     pub shown: Vec<Shown>,
     pub frozen: Duration,
@@ -56,6 +91,7 @@ impl Playout {
             order: VecDeque::new(),
             next: SeqNo(0),
             patience,
+            clock: Clock::default(),
             gaps: VecDeque::new(),
             shown: Vec::new(),
             frozen: Duration::ZERO,
@@ -63,24 +99,32 @@ impl Playout {
         }
     }
 
+    /// Holds pictures back for at least so long from now on (the playout delay extension).
+    pub(super) fn hold(&mut self, least: Duration) {
+        self.clock.hold = least;
+    }
+
     /// Takes a packet, in whatever order.
-    pub(super) fn handle(&mut self, now: Time, seq: SeqNo, tag: Tag) {
+    pub(super) fn handle(&mut self, now: Time, seq: SeqNo, timestamp: u32, tag: Tag) {
         let first = SeqNo(seq.0.saturating_sub(u64::from(tag.part)));
         if first < self.next {
             return;
         }
         let count = usize::from(tag.parts);
+        let captured_us = self.clock.captured_us(timestamp);
         let frame = self.waiting.entry(first).or_insert_with(|| Waiting {
             tag,
             parts: vec![false; count],
             missing: count,
             whole_at: Time::NEVER,
+            captured_us,
         });
         if let Some(part) = frame.parts.get_mut(usize::from(tag.part)).filter(|part| !**part) {
             *part = true;
             frame.missing -= 1;
             if frame.missing == 0 {
                 frame.whole_at = now;
+                self.clock.note(now, captured_us);
             }
         }
         while self.waiting.len() > MOST_WAITING {
@@ -123,7 +167,8 @@ impl Playout {
         };
         let (&first, frame) = self.waiting.iter().find(|(_, frame)| is_decodable(frame))?;
         let is_next = first == self.next || self.shown.is_empty();
-        Some((first, if is_next { frame.whole_at } else { frame.whole_at + self.patience }))
+        let at = if is_next { frame.whole_at } else { frame.whole_at + self.patience };
+        Some((first, at.max(self.clock.due_at(frame.captured_us))))
     }
 
     fn remember(&mut self, id: (u8, u32)) {
@@ -169,7 +214,7 @@ mod tests {
     fn a_gap_of_three_frames_is_no_freeze_and_one_of_six_is() {
         let mut playout = Playout::new(Duration::ZERO);
         let mut show = |ms, n: u64| {
-            playout.handle(at(ms), SeqNo(100 + n), tag(n as u32, 0, 1));
+            playout.handle(at(ms), SeqNo(100 + n), 0, tag(n as u32, 0, 1));
             playout.show(at(ms));
             playout.frozen.as_millis()
         };
@@ -179,15 +224,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_back_is_shown_at_the_pace_it_was_taken() {
+        let mut playout = Playout::new(Duration::ZERO);
+        playout.hold(Duration::from_millis(100));
+        let handle = |playout: &mut Playout, ms, n: u32| {
+            playout.handle(at(ms), SeqNo(100 + u64::from(n)), n * 3000, tag(n, 0, 1))
+        };
+        handle(&mut playout, 1000, 0);
+        // The second comes late, the third before its time.
+        handle(&mut playout, 1090, 1);
+        handle(&mut playout, 1091, 2);
+        let mut shown = Vec::new();
+        for ms in 1000..1300 {
+            let before = playout.shown.len();
+            playout.show(at(ms));
+            shown.extend((before..playout.shown.len()).map(|_| ms));
+        }
+        assert_eq!(shown, [1100, 1134, 1167]);
+    }
+
+    #[test]
     fn a_frame_waits_for_its_reference_and_for_its_parts() {
         let mut playout = Playout::new(Duration::from_millis(50));
-        playout.handle(at(0), SeqNo(100), tag(0, 0, 1));
+        playout.handle(at(0), SeqNo(100), 0, tag(0, 0, 1));
         playout.show(at(0));
-        playout.handle(at(33), SeqNo(103), tag(2, 0, 1));
-        playout.handle(at(34), SeqNo(102), tag(1, 1, 2));
+        playout.handle(at(33), SeqNo(103), 0, tag(2, 0, 1));
+        playout.handle(at(34), SeqNo(102), 0, tag(1, 1, 2));
         playout.show(at(200));
         assert_eq!(playout.shown.len(), 1, "the second lacks its first part, the third the second");
-        playout.handle(at(210), SeqNo(101), tag(1, 0, 2));
+        playout.handle(at(210), SeqNo(101), 0, tag(1, 0, 2));
         assert_eq!(playout.show(at(210)), Some(SeqNo(103)));
         assert_eq!(playout.shown.len(), 3);
     }
@@ -195,9 +260,9 @@ mod tests {
     #[test]
     fn a_keyframe_behind_a_hole_waits_for_what_may_still_come() {
         let mut playout = Playout::new(Duration::from_millis(50));
-        playout.handle(at(0), SeqNo(100), tag(0, 0, 1));
+        playout.handle(at(0), SeqNo(100), 0, tag(0, 0, 1));
         playout.show(at(0));
-        playout.handle(at(40), SeqNo(105), Tag::of_chain(0, 0, 1));
+        playout.handle(at(40), SeqNo(105), 0, Tag::of_chain(0, 0, 1));
         assert_eq!((playout.show(at(40)), playout.poll_timeout()), (None, at(90)));
         assert_eq!(playout.show(at(90)), Some(SeqNo(105)));
     }

@@ -34,6 +34,7 @@ const REPORTS: Duration = Duration::from_secs(1);
 const REMEMBERED: Duration = Duration::from_millis(500);
 const TRANSPORT_CC: u8 = 3;
 const ABS_SEND_TIME: u8 = 4;
+const PLAYOUT_DELAY: u8 = 5;
 const VP8: u8 = 120;
 const OPUS: u8 = 109;
 const RED: u8 = 63;
@@ -163,6 +164,7 @@ impl Viewer {
             Answers::Remb => extensions.set(ExtensionKind::AbsSendTime, ABS_SEND_TIME),
             Answers::Nothing => {}
         }
+        extensions.set(ExtensionKind::PlayoutDelay, PLAYOUT_DELAY);
         for codec in &mut codecs {
             codec.transport_cc = self.plan.answers == Answers::TransportCc;
             codec.remb = self.plan.answers == Answers::Remb;
@@ -206,6 +208,13 @@ impl Viewer {
         }
         let ssrcs = |copy: &&mut Copy| copy.ssrc == header.ssrc || copy.ssrc.0 + 1 == header.ssrc.0;
         let Some(copy) = self.copies.iter_mut().find(ssrcs) else { return };
+        if let Player::Video(playout) = &mut copy.player {
+            let mut ids = ExtensionMap::NONE;
+            ids.set(ExtensionKind::PlayoutDelay, PLAYOUT_DELAY);
+            if let Some(delay) = Extensions::parse(&header, packet, &ids).playout_delay(packet) {
+                playout.hold(delay.min);
+            }
+        }
         copy.handle_packet(now, &header, header.payload(packet), size as u64, &mut self.came[second]);
     }
 
@@ -369,7 +378,7 @@ impl Copy {
                     self.patient_until = now + FIRST_PATIENCE;
                 }
                 if let Some(tag) = Tag::read(payload) {
-                    playout.handle(now, seq, tag);
+                    playout.handle(now, seq, header.timestamp, tag);
                 }
                 self.show(now);
             }
