@@ -13,7 +13,9 @@ use rtpcore_core::command::{Command, Security};
 use rtpcore_core::dtls::{Keys, MasterKeys};
 use rtpcore_core::ice::{Path, Via};
 use rtpcore_core::id::{ReceiverId, SenderId, TransportId};
-use rtpcore_core::parameters::{CodecParameters, EncodingParameters, Kind, ReceiverParameters, SenderParameters};
+use rtpcore_core::parameters::{
+    CodecParameters, EncodingParameters, FecParameters, Kind, ReceiverParameters, SenderParameters,
+};
 use rtpcore_core::payload::Codec;
 use rtpcore_core::router::{Limits, Router, RouterConfig};
 use rtpcore_core::rtcp::{self, Compound, Writer};
@@ -29,6 +31,7 @@ const PEERS: usize = 3;
 const CODECS: [Codec; 6] = [Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::H264, Codec::H265, Codec::Opaque];
 const VIDEO: Pt = Pt(96);
 const RTX: Pt = Pt(97);
+const FLEXFEC: Pt = Pt(110);
 const OPUS: Pt = Pt(111);
 const RED: Pt = Pt(63);
 /// Of the publisher: two encodings with their retransmissions, audio, another video track, and two that nobody expects.
@@ -228,7 +231,11 @@ impl World {
         let receiver = receiver((argument >> 2) % 3);
         self.command(match what % 6 {
             0 => Command::Pause { sender, is_paused: argument & 16 != 0 },
-            1 => Command::Prefer { sender, most: Layer { spatial: argument >> 4 & 3, temporal: argument >> 6 }, priority: argument & 1 },
+            1 => Command::Prefer {
+                sender,
+                most: Layer { spatial: argument >> 4 & 3, temporal: argument >> 6 },
+                priority: argument & 1,
+            },
             2 => Command::Follow { sender, source: receiver },
             3 => Command::RequestKeyframe { receiver, encoding: Some(argument >> 5) },
             4 => Command::RemoveSender(sender),
@@ -287,7 +294,7 @@ impl Peer {
     }
 
     fn forget(&mut self, sender: u8) {
-        for ssrc in [100 + u32::from(sender), 200 + u32::from(sender)] {
+        for ssrc in [100, 200, 300].map(|first| first + u32::from(sender)) {
             self.inbound.forget(Ssrc(ssrc));
             self.heard.remove(&ssrc);
             self.taken.retain(|&(other, _), _| other != ssrc);
@@ -321,11 +328,12 @@ impl Peer {
         self.taken.insert(number_of, datagram.to_vec());
         let header = Header::parse(&plain[..len]).expect("padding that fits");
         let copies = if number == 1 { 0..2 } else { 2..4 };
-        let (is_rtx, copy) = (header.ssrc.0 >= 200, header.ssrc.0 % 100);
+        let (is_rtx, is_repair, copy) = (header.ssrc.0 / 100 == 2, header.ssrc.0 >= 300, header.ssrc.0 % 100);
         assert!(copies.contains(&copy), "SSRC {} is not of this peer", header.ssrc.0);
         assert!(!is_rtx || number == 1, "retransmissions were not negotiated with the other");
         let video = if is_rtx { RTX } else { VIDEO };
-        assert!([video, OPUS, RED].contains(&header.payload_type), "{:?} was not negotiated", header.payload_type);
+        let known = if is_repair { &[FLEXFEC][..] } else { &[video, OPUS, RED] };
+        assert!(known.contains(&header.payload_type), "{:?} was not negotiated", header.payload_type);
         self.heard.insert(header.ssrc.0, header.sequence_number);
     }
 }
@@ -374,7 +382,7 @@ fn codecs(number: u8, codec: Codec, has_rtx: bool) -> Vec<CodecParameters> {
         pli: true,
         fir: false,
         transport_cc: true,
-            remb: false,
+        remb: false,
     };
     if number == 1 {
         vec![parameters(Codec::Red, RED, 48_000), parameters(Codec::Opus, OPUS, 48_000)]
@@ -416,6 +424,6 @@ fn copy(number: u8, codec: Codec) -> SenderParameters {
         extensions: if is_rich { extensions() } else { ExtensionMap::NONE },
         cname: "fuzz".into(),
         playout_delay: None,
-        fec: None,
+        fec: is_rich.then_some(FecParameters { payload_type: FLEXFEC, ssrc: Ssrc(300 + ssrc) }),
     }
 }

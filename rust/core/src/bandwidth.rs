@@ -156,9 +156,11 @@ impl Bandwidth {
         self.estimator.estimate().inherent_loss >= LOSSY
     }
 
-    /// Queues a second copy.
+    /// Queues a second copy; where too many wait, the first has to do.
     pub(crate) fn repair_later(&mut self, now: Time, queued: Queued) {
-        self.later.push_back((now + TWICE_AFTER, queued));
+        if self.later.len() < MAX_QUEUED {
+            self.later.push_back((now + TWICE_AFTER, queued));
+        }
     }
 
     /// Moves what was to wait for a while to what may leave.

@@ -166,7 +166,7 @@ impl Router {
                 continue;
             }
             let Some(feed) = feed_by_id.get(&copy.source).and_then(|&feed| feeds.get_mut(feed)) else { continue };
-            let most = super::command::most_of(copy, feed);
+            let most = super::wishes::most_of(copy, feed);
             let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
             let Some(layers) = &mut feed.layers else { continue };
             let ladder = Ladder::new(&layers.costs(now, is_simulcast, feed.liveness.live()), most);
@@ -206,7 +206,7 @@ impl Router {
         if is_starved != before.is_starved {
             self.events.push_back(Event::StreamPaused { sender: copy.id, is_paused: is_starved });
         }
-        super::command::apply_wishes(copy, feed);
+        super::wishes::apply_wishes(copy, feed);
         let is_other = spatial(granted) != spatial(before.granted);
         if let Some(sender) = &mut copy.sender
             && is_lower

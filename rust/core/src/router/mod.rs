@@ -28,6 +28,7 @@ mod snapshot;
 
 mod timeout;
 mod transmit;
+mod wishes;
 
 use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;

@@ -81,7 +81,7 @@ impl Router {
             nacks: copy.nacks,
             fec_packets: copy.protection.as_ref().map_or(0, |protection| protection.sent),
             playout_delay_ms: u32::try_from(copy.playout.delay().as_millis()).unwrap_or(u32::MAX),
-            wished: feed.map(|feed| super::command::most_of(copy, feed)),
+            wished: feed.map(|feed| super::wishes::most_of(copy, feed)),
             granted: copy.share.granted,
             limit: feed.map_or(Limit::Source, |feed| limit_of(copy, feed)),
             keyframe_wait_ms: copy.wait.last_ms(),
@@ -96,7 +96,7 @@ impl Router {
 
 /// Why a subscriber does not get more of a track: the first reason that holds.
 fn limit_of(copy: &Copy, feed: &Feed) -> Limit {
-    let (Some(sender), wished) = (&copy.sender, super::command::most_of(copy, feed)) else { return Limit::Source };
+    let (Some(sender), wished) = (&copy.sender, super::wishes::most_of(copy, feed)) else { return Limit::Source };
     if copy.is_paused {
         return Limit::Paused;
     }
