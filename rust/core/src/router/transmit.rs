@@ -175,7 +175,12 @@ fn write_next(
         queued
     } else {
         let sender = bandwidth.padded(now)?;
-        padding_of(copies, sender, bandwidth.pacer.padding())?
+        let Some(queued) = padding_of(copies, sender, bandwidth.pacer.padding()) else {
+            // The copy is gone, and nothing can be made of it until another is chosen: else there would always be something due.
+            bandwidth.padding = None;
+            return None;
+        };
+        queued
     };
     let class = match queued.rtx {
         _ if is_padding => Class::Padding,
