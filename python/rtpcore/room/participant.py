@@ -39,6 +39,7 @@ class Participant:
         quality: The `ConnectionQuality` that this means.
         told_qualities: Those of which it was told last, by sid.
         level: How loud it speaks, 0 for not at all, to 1.
+        path_bps: What the path to it is thought to carry; None before that is known.
     """
 
     sid: str
@@ -70,6 +71,7 @@ class Participant:
     quality: int = ConnectionQuality.EXCELLENT
     told_qualities: dict[str, int] = field(default_factory=dict)
     level: float = 0.0
+    path_bps: int | None = None
 
     @property
     def is_hidden(self) -> bool:
