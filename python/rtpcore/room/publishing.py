@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rtpcore.room import ranking, subscribing
+from rtpcore.room import subscribing
 from rtpcore.room.effects import Adjust, Effect, Tell
 from rtpcore.room.track import Track, describe
 from rtpcore.wire.messages import BackupCodecPolicy, RequestResponse, SignalResponse, TrackType
@@ -58,7 +58,6 @@ def end(room: Room, track: Track) -> list[Effect]:
     effects: list[Effect] = []
     for subscription in list(track.subscriptions.values()):
         effects += subscribing.end(room, subscription)
-        effects += ranking.reconsider(room, subscription.subscriber)
     return effects
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtpcore.room.room import Room
     from rtpcore.room.track import Subscription
 
-__all__ = ["HOLD_MS", "expire", "is_short", "measure", "reconsider", "speaks"]
+__all__ = ["HOLD_MS", "expire", "is_short", "measure", "speaks", "weigh"]
 
 HOLD_MS = 5000
 """How long a speaker keeps the floor in silence. Less, and pictures change places in every pause for thought; more, and
@@ -52,17 +52,20 @@ def expire(room: Room, now_ms: int) -> list[Effect]:
 def measure(room: Room, subscriber: Participant, bitrate_bps: int) -> list[Effect]:
     """What a subscriber's path is thought to carry has changed."""
     subscriber.path_bps = bitrate_bps
-    return reconsider(room, subscriber)
+    return _reconsider(room, subscriber)
 
 
-def reconsider(room: Room, subscriber: Participant) -> list[Effect]:
-    """Rank a subscriber's copies of those who have the floor; for when its path, or what it shows, has changed."""
-    sids = [track.sid for speaker in room.floor for track in speaker.tracks.values() if track.is_face]
-    known = [subscriber.subscriptions[sid] for sid in sids if sid in subscriber.subscriptions]
-    if not known:
-        return []
-    is_ahead = is_short(subscriber)
-    return [effect for one in known for effect in _rank(one, is_ahead=is_ahead)]
+def weigh(room: Room, subscription: Subscription) -> list[Effect]:
+    """What a subscriber shows of a track has changed, or whether there is room for it on its path."""
+    subscriber, sid = subscription.subscriber, subscription.track.sid
+    is_shown = subscription.is_active and subscription.track.kind == "video" and not subscription.settings.is_disabled
+    before, subscription.shown_bps = subscription.shown_bps, subscription.bitrate_bps if is_shown else 0
+    subscriber.shown_bps += subscription.shown_bps - before
+    if is_shown and subscription.is_starved:
+        subscriber.starved.add(sid)
+    else:
+        subscriber.starved.discard(sid)
+    return _reconsider(room, subscriber)
 
 
 def is_short(subscriber: Participant) -> bool:
@@ -71,14 +74,16 @@ def is_short(subscriber: Participant) -> bool:
     The rest is sound and repair. Near this border everything is sent in full, so that it does not matter how often it
     is crossed.
     """
-    path_bps, needed_bps = subscriber.path_bps, 0
-    for one in subscriber.subscriptions.values():
-        if not one.is_active or one.track.kind != "video" or one.settings.is_disabled:
-            continue
-        needed_bps += one.bitrate_bps
-        if one.is_starved or (path_bps is not None and 4 * path_bps < 5 * needed_bps):
-            return True
-    return False
+    path_bps = subscriber.path_bps
+    return bool(subscriber.starved) or (path_bps is not None and 4 * path_bps < 5 * subscriber.shown_bps)
+
+
+def _reconsider(room: Room, subscriber: Participant) -> list[Effect]:
+    """Rank a subscriber's copies of those who have the floor."""
+    sids = [track.sid for speaker in room.floor for track in speaker.tracks.values() if track.is_face]
+    known = [subscriber.subscriptions[sid] for sid in sids if sid in subscriber.subscriptions]
+    is_ahead = is_short(subscriber)
+    return [effect for one in known for effect in _rank(one, is_ahead=is_ahead)]
 
 
 def _rerank(room: Room, speaker: Participant) -> list[Effect]:

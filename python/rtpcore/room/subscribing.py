@@ -83,7 +83,8 @@ def adjust(room: Room, subscriber: Participant, request: UpdateTrackSettings) ->
             subscription.settings = settings
             if subscription.is_active:
                 effects.append(Adjust(subscription))
-    return [*effects, *ranking.reconsider(room, subscriber)]
+            effects += ranking.weigh(room, subscription)
+    return effects
 
 
 def starve(room: Room, subscriber: Participant, sid: str, *, is_paused: bool) -> list[Effect]:
@@ -96,7 +97,7 @@ def starve(room: Room, subscriber: Participant, sid: str, *, is_paused: bool) ->
     state = response.stream_state_update.stream_states.add()
     state.participant_sid, state.track_sid = subscription.track.publisher.sid, sid
     state.state = StreamState.PAUSED if is_paused else StreamState.ACTIVE
-    return [Tell(subscriber, response), *ranking.reconsider(room, subscriber)]
+    return [Tell(subscriber, response), *ranking.weigh(room, subscription)]
 
 
 def permit(room: Room, publisher: Participant, request: SubscriptionPermission) -> list[Effect]:
@@ -145,7 +146,7 @@ def end(room: Room, subscription: Subscription) -> list[Effect]:
     if not subscription.is_active:
         return []
     subscription.is_active = False
-    return [Unsubscribe(subscription), *_resettle(room, subscription)]
+    return [Unsubscribe(subscription), *ranking.weigh(room, subscription), *_resettle(room, subscription)]
 
 
 def _begin(room: Room, track: Track, subscriber: Participant) -> list[Effect]:
@@ -199,8 +200,8 @@ def _settle(room: Room, subscription: Subscription) -> list[Effect]:
     subscription.is_starved = False
     track, subscriber = subscription.track, subscription.subscriber
     if not should:
-        return [Unsubscribe(subscription), *ranking.reconsider(room, subscriber)]
-    effects = [Subscribe(subscription), *speakers.current(subscriber, track), *ranking.reconsider(room, subscriber)]
+        return [Unsubscribe(subscription), *ranking.weigh(room, subscription)]
+    effects = [Subscribe(subscription), *speakers.current(subscriber, track), *ranking.weigh(room, subscription)]
     if not track.was_subscribed and not subscriber.is_hidden:
         track.was_subscribed = True
         response = SignalResponse()

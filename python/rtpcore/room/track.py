@@ -97,6 +97,7 @@ class Subscription:
         settings: What is shown of it.
         is_active: A copy is being sent, or about to be.
         is_starved: It is paused since the subscriber's path is too narrow.
+        shown_bps: What it may cost now, 0 while nothing is shown of it (see `rtpcore.room.ranking`).
         is_ahead: It shows somebody who speaks, and the subscriber's path is too narrow for all that is shown.
         mime_type: The codec in which its client takes the track, where that comes in several; else empty.
         scorer: How well it arrives.
@@ -109,6 +110,7 @@ class Subscription:
     settings: TrackSettings = field(default_factory=TrackSettings)
     is_active: bool = False
     is_starved: bool = False
+    shown_bps: int = 0
     is_ahead: bool = False
     mime_type: str = ""
     scorer: Scorer = field(default_factory=Scorer)
