@@ -71,11 +71,10 @@ class FakeReceiver:
 class FakeSender:
     priority = 0
 
-    def follow(self, source: object) -> None: ...
-
     def prefer(self, layer: object, *, priority: int = 0) -> None:
         self.priority = priority
 
+    def follow(self, source: object) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def close(self) -> None: ...
@@ -350,20 +349,17 @@ def test_a_short_path_gets_who_speaks_first(is_single: bool) -> None:
         for request in client.publish(kind):
             stage.ask(client.session, request)
         talk(stage, (ada, bob, carol))
-    connections = carol.session.peer
+    path = carol.session.peer.subscriber
 
     def ranks() -> list[int]:
-        video = [copy for copy in connections.subscriber.copies.values() if copy.kind == "video"]
-        return [cast("Any", copy.sender).priority for copy in video]
+        return [cast("Any", copy.sender).priority for copy in path.copies.values() if copy.kind == "video"]
 
-    for receiver in ada.session.peer.publisher.receivers:
-        stage.perform(ada.session.hear(receiver, 0.5))
+    stage.perform(one for track in ada.session.peer.publisher.receivers for one in ada.session.hear(track, 0.5))
     assert ranks() == [1, 1], "nothing is known of the path yet"
     assert carol.session.measure(cast("Any", FakeTransport()), 100_000) == [], "that is not where it is subscribed"
-    stage.perform(carol.session.measure(connections.subscriber.transport, 100_000))
-    first, second = ranks()
-    assert first > second
-    stage.perform(carol.session.measure(connections.subscriber.transport, 100_000_000))
+    stage.perform(carol.session.measure(path.transport, 100_000))
+    assert ranks() == [128, 1]
+    stage.perform(carol.session.measure(path.transport, 100_000_000))
     assert ranks() == [1, 1]
 
 
