@@ -159,7 +159,7 @@ needs-rust:
 needs-unit:
 	@scripts/need.sh libsrtp2
 needs-e2e:
-	@scripts/need.sh chromium gstreamer npm go
+	@scripts/need.sh libssl chromium gstreamer npm go
 needs-fuzz:
 	@scripts/need.sh c++
 needs-bench:

@@ -69,8 +69,12 @@ class FakeReceiver:
 
 
 class FakeSender:
+    priority = 0
+
+    def prefer(self, layer: object, *, priority: int = 0) -> None:
+        self.priority = priority
+
     def follow(self, source: object) -> None: ...
-    def prefer(self, layer: object, *, priority: int = 0) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def close(self) -> None: ...
@@ -334,6 +338,29 @@ def test_everybody_gets_everything_in_the_end() -> None:
             copies = client.session.peer.subscriber.copies.values()
             assert len(copies) == 4
             assert all(copy.sender is not None for copy in copies)
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+def test_a_short_path_gets_who_speaks_first(is_single: bool) -> None:
+    stage = Stage(is_single=is_single)
+    ada, bob, carol = (Client(stage.join(name)) for name in ("ada", "bob", "carol"))
+    begin(stage, (ada, bob, carol))
+    for client, kind in itertools.product((ada, bob), ("audio", "video")):
+        for request in client.publish(kind):
+            stage.ask(client.session, request)
+        talk(stage, (ada, bob, carol))
+    path = carol.session.peer.subscriber
+
+    def ranks() -> list[int]:
+        return [cast("Any", copy.sender).priority for copy in path.copies.values() if copy.kind == "video"]
+
+    stage.perform(one for track in ada.session.peer.publisher.receivers for one in ada.session.hear(track, 0.5))
+    assert ranks() == [1, 1], "nothing is known of the path yet"
+    assert carol.session.measure(cast("Any", FakeTransport()), 100_000) == [], "that is not where it is subscribed"
+    stage.perform(carol.session.measure(path.transport, 100_000))
+    assert ranks() == [128, 1]
+    stage.perform(carol.session.measure(path.transport, 100_000_000))
+    assert ranks() == [1, 1]
 
 
 def begin(stage: Stage, clients: Sequence[Client]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
-from rtpcore.events import AudioLevelChanged, EncodingStarted, StreamPaused, TransportChanged
+from rtpcore.events import AudioLevelChanged, BandwidthChanged, EncodingStarted, StreamPaused, TransportChanged
 from rtpcore.exchange import Exchange
 from rtpcore.joining import participant_of, rules_of
 from rtpcore.judging import Judge
@@ -401,26 +401,25 @@ class Host:
             )
 
     async def _follow(self) -> None:
+        by_transport = self._by_transport
         async for event in self.forwarder.events(capacity=65_536):
             match event:
                 case TransportChanged(transport, state, reason):
-                    session = self._by_transport.get(transport.id)
-                    if session is not None:
+                    if session := by_transport.get(transport.id):
                         self._changed(session, transport, state, reason)
                 case EncodingStarted(receiver, _):
-                    session = self._by_transport.get(receiver.transport.id)
-                    if session is not None:
+                    if session := by_transport.get(receiver.transport.id):
                         self.perform(session.room, session.started(receiver, now_ms()))
                 case AudioLevelChanged(receiver, level):
-                    session = self._by_transport.get(receiver.transport.id)
-                    track = None if session is None else session.track_of(receiver)
-                    if session is not None and track is not None:
-                        self.perform(session.room, session.room.hear(track, level))
+                    if session := by_transport.get(receiver.transport.id):
+                        self.perform(session.room, session.hear(receiver, level))
                 case StreamPaused(sender, is_paused):
                     self.streams_paused += is_paused
-                    session = self._by_transport.get(sender.transport.id)
-                    if session is not None:
+                    if session := by_transport.get(sender.transport.id):
                         self.perform(session.room, session.starve(sender, is_paused=is_paused))
+                case BandwidthChanged(transport, bitrate_bps):
+                    if session := by_transport.get(transport.id):
+                        self.perform(session.room, session.measure(transport, bitrate_bps))
 
     def _changed(self, session: Session, transport: Transport, state: str, reason: str) -> None:
         logger.info("transport %s of participant %s is %s (%s)", transport.id, session.participant.sid, state, reason)

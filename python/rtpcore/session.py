@@ -258,10 +258,10 @@ class Session:
         feed = self.peer.feed_of(receiver)
         return [] if feed is None else self.room.begin_codec(feed.track, feed.codec, now_ms)
 
-    def track_of(self, receiver: Receiver) -> Track | None:
-        """What comes in there."""
+    def hear(self, receiver: Receiver, level: float) -> list[Effect]:
+        """A track of ours is louder or quieter than before, 0 to 1."""
         feed = self.peer.feed_of(receiver)
-        return None if feed is None else feed.track
+        return [] if feed is None else self.room.hear(feed.track, level)
 
     def sources_of(self, track: Track) -> Sources | None:
         """Where a track of ours can be had from; None where its media are gone."""
@@ -342,6 +342,12 @@ class Session:
         """Its path became too narrow for a copy, or wide enough again."""
         sid = next((copy.sid for copy in self.peer.subscriber.copies.values() if copy.sender is sender), "")
         return self.room.starve(self.participant, sid, is_paused=is_paused)
+
+    def measure(self, transport: Transport, bitrate_bps: int) -> list[Effect]:
+        """What one of its paths is thought to carry has changed; the one by which it subscribes counts."""
+        if not self.peer.subscriber.is_carried_by(transport):
+            return []
+        return self.room.measure(self.participant, bitrate_bps)
 
     ##### Data tracks
 

@@ -5,6 +5,7 @@ globalThis.client = {
   heard: [],
   reason: null,
   dataTracks: {},
+  streams: [],
 
   // Errors are said in words: what the test gets of a JavaScript exception has lost its fields.
   async do(what, argument) {
@@ -70,6 +71,7 @@ globalThis.client = {
     const hear = (kind, one, text, topic = "") => this.heard.push({ kind, from: one?.identity ?? "", topic, text });
     const decode = (bytes) => new TextDecoder().decode(bytes);
     const { room } = this;
+    room.on(RoomEvent.TrackStreamStateChanged, ({ source }, state) => this.streams.push([source, state]));
     room.on(RoomEvent.DataReceived, (bytes, one, _, topic) => hear("data", one, decode(bytes), topic));
     room.on(RoomEvent.ChatMessage, ({ message }, one) => hear("chat", one, message));
     room.on(RoomEvent.SipDTMFReceived, ({ digit }, one) => hear("dtmf", one, digit));
@@ -179,14 +181,17 @@ globalThis.client = {
 
   // What has come of a track: pictures with their width and codec, or sound with its energy.
   async media(whose) {
+    const { framesDecoded: frames = 0, frameWidth: width = 0, totalAudioEnergy: energy = 0, codec } =
+      await this.arrival(whose);
+    return { frames, width, energy, codec };
+  },
+
+  // All that the browser counts of a track, with the states of its stream that were told, the newest last.
+  async arrival(whose) {
     const report = (await this.theirs(whose)?.track?.receiver?.getStats()) ?? new Map();
     const stats = [...report.values()].find(({ type }) => type === "inbound-rtp") ?? {};
-    return {
-      frames: stats.framesDecoded ?? 0,
-      width: stats.frameWidth ?? 0,
-      energy: stats.totalAudioEnergy ?? 0,
-      codec: report.get(stats.codecId)?.mimeType ?? "",
-    };
+    const states = this.streams.filter(([source]) => source === whose.source).map(([, state]) => state);
+    return { ...stats, codec: report.get(stats.codecId)?.mimeType ?? "", states };
   },
 
   // What is sent of a track of its own: by codec, the encodings that are on, and what is asked of its encoder.

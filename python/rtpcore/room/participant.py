@@ -39,6 +39,9 @@ class Participant:
         quality: The `ConnectionQuality` that this means.
         told_qualities: Those of which it was told last, by sid.
         level: How loud it speaks, 0 for not at all, to 1.
+        path_bps: What the path to it is thought to carry; None before that is known.
+        shown_bps: What all that it shows may cost.
+        starved: The sids of tracks that it shows and for which its path has no room.
     """
 
     sid: str
@@ -70,6 +73,9 @@ class Participant:
     quality: int = ConnectionQuality.EXCELLENT
     told_qualities: dict[str, int] = field(default_factory=dict)
     level: float = 0.0
+    path_bps: int | None = None
+    shown_bps: int = 0
+    starved: set[str] = field(default_factory=set)
 
     @property
     def is_hidden(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rtpcore.room import announcing, datatracks, dynacast, publishing, quality, speakers, subscribing
+from rtpcore.room import announcing, datatracks, dynacast, publishing, quality, ranking, speakers, subscribing
 from rtpcore.room.effects import Changed, Effect, Emptied, Happened, Removed, Tell
 from rtpcore.room.rules import Rules
 from rtpcore.wire.messages import DisconnectReason, LeaveRequest, ParticipantInfo, SignalResponse
@@ -51,6 +51,7 @@ class Room:
         emptied_at_ms: Since when nobody counts who is there; None while somebody does.
         unannounced: By sid, what others are still to be told of participants (see `rtpcore.room.announcing`).
         louder: By sid, those whose loudness has changed and who are still to be told of.
+        floor: Those who have the floor, with since when they are silent (Unix time in ms); None while they speak.
         told_counts: Participants and publishers, as everybody was told last, and when (`counted_at_ms`, Unix time).
     """
 
@@ -67,6 +68,7 @@ class Room:
     emptied_at_ms: int | None = None
     unannounced: dict[str, ParticipantInfo] = field(default_factory=dict)
     louder: dict[str, Participant] = field(default_factory=dict)
+    floor: dict[Participant, int | None] = field(default_factory=dict)
     told_counts: tuple[int, int] = (0, 0)
     counted_at_ms: int = 0
 
@@ -140,6 +142,7 @@ class Room:
         """Let somebody go; its client is not told (see :meth:`remove`)."""
         if self.participants.get(participant.identity) is not participant:
             return []
+        self.floor.pop(participant, None)
         was_publisher = bool(participant.tracks)
         was_active = participant.state == ParticipantInfo.State.ACTIVE
         effects: list[Effect] = []
@@ -293,8 +296,11 @@ class Room:
         return self.announce(track.publisher, to_itself=True) if track.is_published else []
 
     def check(self, now_ms: int) -> list[Effect]:
-        """Do what time alone brings: fewer qualities are asked of publishers, and hopeless wishes are refused."""
-        effects = self._tell_counts(now_ms)
+        """Do what time alone brings.
+
+        Fewer qualities are asked of publishers, hopeless wishes are refused, and who is silent loses the floor.
+        """
+        effects = [*self._tell_counts(now_ms), *ranking.expire(self, now_ms)]
         for participant in self.participants.values():
             effects += subscribing.expire(participant, now_ms)
             for track in participant.tracks.values():
@@ -353,11 +359,15 @@ class Room:
 
     def update_settings(self, participant: Participant, request: UpdateTrackSettings) -> list[Effect]:
         """A client says what it shows of tracks."""
-        return subscribing.adjust(participant, request)
+        return subscribing.adjust(self, participant, request)
 
     def starve(self, participant: Participant, sid: str, *, is_paused: bool) -> list[Effect]:
         """A subscriber's path is too narrow for a track, or wide enough again."""
-        return subscribing.starve(participant, sid, is_paused=is_paused)
+        return subscribing.starve(self, participant, sid, is_paused=is_paused)
+
+    def measure(self, participant: Participant, bitrate_bps: int) -> list[Effect]:
+        """What the path to a subscriber is thought to carry has changed."""
+        return ranking.measure(self, participant, bitrate_bps)
 
     def set_subscription_permission(self, participant: Participant, request: SubscriptionPermission) -> list[Effect]:
         """A publisher says who may have its tracks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rtpcore.room import ranking
 from rtpcore.room.effects import Effect, Tell
 from rtpcore.wire.messages import SignalResponse, SpeakerInfo, TrackSource
 
@@ -21,7 +22,7 @@ WAITS_MS = 50
 
 
 def heard(room: Room, track: Track, level: float) -> list[Effect]:
-    """The level of a track has changed; told with the next :func:`flush`.
+    """The level of a track has changed; told with the next :func:`flush`, but who speaks ranks higher at once.
 
     Args:
         room: Where.
@@ -33,6 +34,8 @@ def heard(room: Room, track: Track, level: float) -> list[Effect]:
     if is_speaker and level != speaker.level:
         speaker.level = level
         room.louder[speaker.sid] = speaker
+        if level:
+            return ranking.speaks(room, speaker)
     return []
 
 

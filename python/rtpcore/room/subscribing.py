@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rtpcore.room import speakers
+from rtpcore.room import ranking, speakers
 from rtpcore.room.effects import Adjust, Effect, Subscribe, Tell, Unsubscribe
 from rtpcore.room.track import Subscription, TrackSettings
 from rtpcore.wire.messages import SignalResponse, StreamState, SubscriptionError, VideoQuality
@@ -63,7 +63,7 @@ def expire(subscriber: Participant, now_ms: int) -> list[Effect]:
     return effects
 
 
-def adjust(subscriber: Participant, request: UpdateTrackSettings) -> list[Effect]:
+def adjust(room: Room, subscriber: Participant, request: UpdateTrackSettings) -> list[Effect]:
     """What is shown of tracks; effects only for those that are sent."""
     settings = TrackSettings(
         is_disabled=request.disabled,
@@ -83,10 +83,11 @@ def adjust(subscriber: Participant, request: UpdateTrackSettings) -> list[Effect
             subscription.settings = settings
             if subscription.is_active:
                 effects.append(Adjust(subscription))
+            effects += ranking.weigh(room, subscription)
     return effects
 
 
-def starve(subscriber: Participant, sid: str, *, is_paused: bool) -> list[Effect]:
+def starve(room: Room, subscriber: Participant, sid: str, *, is_paused: bool) -> list[Effect]:
     """The forwarder paused a copy for want of bandwidth, or resumed it: its client shows that."""
     subscription = subscriber.subscriptions.get(sid)
     if subscription is None or not subscription.is_active or subscription.is_starved == is_paused:
@@ -96,7 +97,7 @@ def starve(subscriber: Participant, sid: str, *, is_paused: bool) -> list[Effect
     state = response.stream_state_update.stream_states.add()
     state.participant_sid, state.track_sid = subscription.track.publisher.sid, sid
     state.state = StreamState.PAUSED if is_paused else StreamState.ACTIVE
-    return [Tell(subscriber, response)]
+    return [Tell(subscriber, response), *ranking.weigh(room, subscription)]
 
 
 def permit(room: Room, publisher: Participant, request: SubscriptionPermission) -> list[Effect]:
@@ -145,7 +146,7 @@ def end(room: Room, subscription: Subscription) -> list[Effect]:
     if not subscription.is_active:
         return []
     subscription.is_active = False
-    return [Unsubscribe(subscription), *_resettle(room, subscription)]
+    return [Unsubscribe(subscription), *ranking.weigh(room, subscription), *_resettle(room, subscription)]
 
 
 def _begin(room: Room, track: Track, subscriber: Participant) -> list[Effect]:
@@ -197,11 +198,11 @@ def _settle(room: Room, subscription: Subscription) -> list[Effect]:
         return []
     subscription.is_active = should
     subscription.is_starved = False
+    track, subscriber = subscription.track, subscription.subscriber
     if not should:
-        return [Unsubscribe(subscription)]
-    track = subscription.track
-    effects: list[Effect] = [Subscribe(subscription), *speakers.current(subscription.subscriber, track)]
-    if not track.was_subscribed and not subscription.subscriber.is_hidden:
+        return [Unsubscribe(subscription), *ranking.weigh(room, subscription)]
+    effects = [Subscribe(subscription), *speakers.current(subscriber, track), *ranking.weigh(room, subscription)]
+    if not track.was_subscribed and not subscriber.is_hidden:
         track.was_subscribed = True
         response = SignalResponse()
         response.track_subscribed.track_sid = track.sid

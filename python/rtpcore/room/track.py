@@ -33,6 +33,12 @@ _SCREEN = 255
 _CAMERA = 1
 """Priorities that LiveKit's server gives where the subscriber names none."""
 
+_SPEAKER = 128
+"""The camera of somebody who speaks, where the subscriber's path is short (see `rtpcore.room.ranking`)."""
+
+_USUAL_BPS = 1_500_000
+"""What a picture is taken to cost of which no bitrate was announced: about 720 lines."""
+
 _FALLBACKS = ("video/vp8", "video/h264", "video/vp9", "video/av1", "audio/opus")
 """What every client can send comes first."""
 
@@ -91,6 +97,8 @@ class Subscription:
         settings: What is shown of it.
         is_active: A copy is being sent, or about to be.
         is_starved: It is paused since the subscriber's path is too narrow.
+        shown_bps: What it may cost now, 0 while nothing is shown of it (see `rtpcore.room.ranking`).
+        is_ahead: It shows somebody who speaks, and the subscriber's path is too narrow for all that is shown.
         mime_type: The codec in which its client takes the track, where that comes in several; else empty.
         scorer: How well it arrives.
     """
@@ -102,6 +110,8 @@ class Subscription:
     settings: TrackSettings = field(default_factory=TrackSettings)
     is_active: bool = False
     is_starved: bool = False
+    shown_bps: int = 0
+    is_ahead: bool = False
     mime_type: str = ""
     scorer: Scorer = field(default_factory=Scorer)
 
@@ -112,9 +122,21 @@ class Subscription:
 
     @property
     def priority(self) -> int:
-        """How it ranks among the subscriber's tracks where bandwidth is short: screens come before cameras."""
-        is_screen = self.track.info.source == TrackSource.SCREEN_SHARE
-        return self.settings.priority or (_SCREEN if is_screen else _CAMERA)
+        """How it ranks among the subscriber's tracks where bandwidth is short: screens, then who speaks, then others.
+
+        What the subscriber says itself comes before all that.
+        """
+        if self.settings.priority:
+            return self.settings.priority
+        if self.track.info.source == TrackSource.SCREEN_SHARE:
+            return _SCREEN
+        return _SPEAKER if self.is_ahead else _CAMERA
+
+    @property
+    def bitrate_bps(self) -> int:
+        """What the layer wanted may cost, as its publisher announced it."""
+        layers = self.track.info.layers
+        return (layers[min(self.layer.spatial, len(layers) - 1)].bitrate if layers else 0) or _USUAL_BPS
 
     @property
     def quality(self) -> int:
@@ -178,6 +200,11 @@ class Track:
     def kind(self) -> str:
         """``audio`` or ``video``."""
         return "audio" if self.info.type == TrackType.AUDIO else "video"
+
+    @property
+    def is_face(self) -> bool:
+        """Whether it may show who speaks: any video but a screen."""
+        return self.kind == "video" and self.info.source != TrackSource.SCREEN_SHARE
 
     def stream_id(self, *, in_sync: bool = False) -> str:
         """The media stream under which subscribers get it; the part before ``|`` is how clients find the publisher.
