@@ -56,6 +56,7 @@ class Connection:
         self._negotiation = sdp.Negotiation(capabilities)
         self._early: list[Candidate] = []
         self._receivers: dict[str | None, Receiver] = {}
+        self._used: set[str] = set()
         self.copies: dict[str, Copy] = {}
 
     @property
@@ -121,9 +122,16 @@ class Connection:
         senders = []
         for copy in self.copies.values():
             if copy.mid is None:
-                copy.mid = self._negotiation.mid(copy.kind)
+                self._place_anew(copy)
             senders.append(copy.propose(self._negotiation.codecs_for(copy.sources.codecs)))
         return str(self._negotiation.offer(self.transport.local, senders=senders))
+
+    def _place_anew(self, copy: Copy) -> None:
+        """Give a copy a section of ours, for its first track where there are not too many."""
+        copy.mid = self._negotiation.mid(copy.kind, again=len(self._used) >= _MANY_SECTIONS)
+        if copy.mid in self._used and copy.own_stream_id:
+            copy.stream_id = copy.own_stream_id
+        self._used.add(copy.mid)
 
     def apply(self, text: str) -> tuple[str, ...]:
         """Take the peer's answer; give the sids of the copies that it cannot take.
@@ -286,6 +294,10 @@ def trickle(negotiation: sdp.Negotiation, transport: Transport, text: str) -> sd
         transport.add_candidate(candidate)
     return None
 
+
+_MANY_SECTIONS = 24
+"""Sections from which old ones are used again. A second track in one plays out of step with what its publisher sends
+beside it, since its stream must be its own; and each section makes every later description longer."""
 
 _MAX_EARLY = 64
 """Candidates that may come before their description."""

@@ -76,6 +76,8 @@ class Copy:
         sid: The track's name, which is also its name in SDP.
         sources: Where it comes from.
         stream_id: Its media stream in SDP.
+        own_stream_id: The same where its section had another track before, whose name browsers go on using: then the
+            stream has to say which track it is. Empty for one that always does.
         layer: The most that is wanted.
         playout_delay_ms: The least and the most that the peer shall hold video back; None leaves it alone.
         priority: Among the copies of the connection where bandwidth is short; the highest is served first.
@@ -91,6 +93,7 @@ class Copy:
     layer: Layer
     is_paused: bool = False
     priority: int = 0
+    own_stream_id: str = ""
     playout_delay_ms: tuple[int, int] | None = None
     mid: str | None = None
     ssrc: int = field(default_factory=lambda: secrets.randbelow(2**32 - 1) + 1)

@@ -48,7 +48,7 @@ LIMITS = {
 _STARVED = "paused: its path has no room for even the smallest picture"
 
 CAUSES = {
-    "start": "nothing is measured yet: this is where it begins",
+    "start": "nothing has shown yet that it is less or more: this is where it begins",
     "delay": "packets begin to wait where more is sent, or more was not tried yet",
     "loss": "packets get lost",
     "remb": "its client says so (REMB)",

@@ -319,6 +319,7 @@ class Session:
                 subscription.layer,
                 is_paused=subscription.settings.is_disabled,
                 priority=subscription.priority,
+                own_stream_id=track.stream_id(),
                 playout_delay_ms=self.room.rules.playout_delay_ms,
             )
         )

@@ -177,11 +177,11 @@ class Negotiation:
         )
         return description
 
-    def mid(self, kind: Kind) -> str:
+    def mid(self, kind: Kind, *, again: bool = True) -> str:
         """A mid for a new sender or receiver: that of an idle section of ours of this kind, else one not used yet.
 
         Held until the next `offer`, so that several can be taken. Using sections again keeps descriptions short: they
-        can never be removed (RFC 9429 §5.2.2).
+        can never be removed (RFC 9429 §5.2.2). With ``again=False`` it is one not used yet in any case.
         """
         media = () if self._local is None else self._local.media
         idle = (
@@ -189,7 +189,7 @@ class Negotiation:
             for s in media
             if (s.kind, s.direction) == (kind, "inactive") and not s.is_rejected and s.mid in self._own_mids
         )
-        mid = next((mid for mid in idle if mid not in self._reserved), None)
+        mid = next((mid for mid in idle if mid not in self._reserved), None) if again else None
         if mid is None:
             used = {section.mid for section in media} | self._reserved | self._own_mids
             mid = next(text for text in map(str, range(len(used) + 1)) if text not in used)
