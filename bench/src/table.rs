@@ -56,6 +56,8 @@ impl Table {
                 router.handle_command(now, add_sender(id, SenderId::new(0, n as u64), receiver, media, ssrc));
             }
         }
+        // Numbered copies have their share reckoned first.
+        router.handle_timeout(now);
         let path = Path { via: Via::Udp, local, remote: remote(0) };
         let publisher = Publisher::new(media, profile, 0);
         let mut table =
