@@ -210,11 +210,11 @@ impl Bandwidth {
     /// The peer answered.
     pub(crate) fn handle_answer(&mut self, now: Time) {
         self.has_feedback = true;
-        self.repace(now);
+        self.pace_anew(now);
     }
 
     /// The estimate may be another one.
-    pub(crate) fn repace(&mut self, now: Time) {
+    pub(crate) fn pace_anew(&mut self, now: Time) {
         let estimate = self.estimator.estimate();
         // What goes past the pacer takes its part of the path all the same.
         let target = estimate.target.as_bps();

@@ -73,7 +73,7 @@ impl Router {
         let Some(bandwidth) = &mut transport.bandwidth else { return };
         if bandwidth.estimator.poll_timeout().is_due(now) {
             bandwidth.estimator.handle_timeout(now);
-            bandwidth.repace(now);
+            bandwidth.pace_anew(now);
         }
         if !bandwidth.pacer.is_probing(now)
             && let Some(cluster) = bandwidth.estimator.poll_probe(now)
