@@ -14,8 +14,6 @@
 //! not be paused); no wish rises above its first rung while another that fits has none; and more budget never takes a step
 //! away that less budget granted, unless to grant one that comes before it in the order.
 
-use core::cmp::Reverse;
-
 use crate::send::Layer;
 
 /// Spatial layers or encodings, and temporal layers, of one track.
@@ -181,19 +179,6 @@ fn priorities(wishes: &[Wish]) -> impl Iterator<Item = u8> + '_ {
         last = Some(below.max()?);
         last
     })
-}
-
-/// What the next step up would need: the smallest budget above what is granted that grants more, and none where every wish
-/// has what it wants. What probes aim at.
-pub fn next_step(wishes: &[Wish], grants: &[Option<usize>]) -> Option<u64> {
-    let spent: u64 = wishes.iter().zip(grants).filter_map(|(wish, grant)| grant.map(|rung| wish.cost(rung))).sum();
-    let steps = wishes.iter().zip(grants).filter_map(|(wish, grant)| {
-        let next = grant.map_or(0, |rung| rung + 1);
-        let rung = wish.ladder.rungs().get(next)?;
-        let now = grant.map_or(0, |rung| wish.cost(rung));
-        Some((Reverse(wish.priority), rung.layer, spent + wish.cost(next).saturating_sub(now)))
-    });
-    steps.min().map(|(_, _, needed)| needed)
 }
 
 /// What all wishes together would cost if each had what it wants.

@@ -1,3 +1,5 @@
+use core::cmp::Reverse;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -112,8 +114,21 @@ fn what_was_lowered_just_now_is_held_there() {
     assert_eq!(wanted(&one), 1_700_000 + 1_700_000 * HEADROOM / 256, "what it would take is known all the same");
 }
 
+/// What the next step up would need: the smallest budget above what is granted that grants more, and none where every wish
+/// has what it wants.
+fn next_step(wishes: &[Wish], grants: &[Option<usize>]) -> Option<u64> {
+    let spent: u64 = wishes.iter().zip(grants).filter_map(|(wish, grant)| grant.map(|rung| wish.cost(rung))).sum();
+    let steps = wishes.iter().zip(grants).filter_map(|(wish, grant)| {
+        let next = grant.map_or(0, |rung| rung + 1);
+        let rung = wish.ladder.rungs().get(next)?;
+        let now = grant.map_or(0, |rung| wish.cost(rung));
+        Some((Reverse(wish.priority), rung.layer, spent + wish.cost(next).saturating_sub(now)))
+    });
+    steps.min().map(|(_, _, needed)| needed)
+}
+
 #[test]
-fn the_next_step_says_what_a_probe_must_show() {
+fn each_step_up_is_bought_by_what_it_needs() {
     let one = [wish(&SIMULCAST, ALL)];
     let mut grants = [None];
     let mut seen = Vec::new();
