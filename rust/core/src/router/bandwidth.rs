@@ -135,6 +135,7 @@ impl Router {
     fn judge_repair(&mut self, now: Time, index: usize) -> f64 {
         let Self { transports, copies, .. } = self;
         let Some(transport) = transports.get(index) else { return 0.0 };
+        let path = transport.bandwidth.as_ref().map(|it| (it.estimator.estimate(), it.estimator.stats().reductions));
         let mut overhead = 0.0_f64;
         for &copy in &transport.senders {
             let Some(copy) = copies.get_mut(copy as usize) else { continue };
@@ -142,13 +143,12 @@ impl Router {
                 judge_redundancy(now, transport.bandwidth.as_deref(), copy);
                 continue;
             }
-            let (Some(bandwidth), Some(sender)) = (&transport.bandwidth, &copy.sender) else { continue };
-            let estimate = bandwidth.estimator.estimate();
+            let (Some((estimate, reductions)), Some(sender)) = (&path, &copy.sender) else { continue };
             // By the reports where there are any: feedback waits before it is sent.
             let rtt = sender.stats().rtt.or(estimate.rtt).unwrap_or_default();
-            copy.playout.judge(now, estimate.loss, rtt, bandwidth.estimator.stats().reductions);
+            copy.playout.judge(now, estimate.loss, rtt, *reductions);
             if let Some(protection) = &mut copy.protection {
-                protection.judge(now, sender, &estimate, rtt, playout::is_too_late(estimate.loss, rtt));
+                protection.judge(now, sender, estimate, rtt, playout::is_too_late(estimate.loss, rtt));
                 overhead = protection.overhead().max(overhead);
             }
         }
