@@ -3,10 +3,12 @@
 //! It speaks as a browser behind DTLS does, but is keyed beforehand: SRTP both ways, compound RTCP, NACK and RTX, PLI.
 
 mod decoder;
+mod numbers;
 mod publisher;
 mod subscriber;
 
 pub use decoder::{Decoder, Shown};
+pub(crate) use numbers::{Counted, Numbers};
 pub use publisher::{Label, Published};
 pub use subscriber::View;
 

@@ -3,14 +3,14 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use rtpcore_core::rtcp::{self, ReportBlock, Writer};
+use rtpcore_core::rtcp::{self, Writer};
 use rtpcore_core::rtp::Header;
-use rtpcore_core::rtp::clock::ntp_middle;
 use rtpcore_core::srtp::Outbound;
 use rtpcore_core::{SeqNo, Ssrc, Time};
 
 use super::Studio;
 use super::decoder::Decoder;
+use super::numbers::{Counted, Numbers};
 use super::publisher::{low, seal_rtcp};
 use crate::media::{Media, Tag};
 
@@ -34,15 +34,12 @@ pub struct View {
     /// Its number in the world.
     pub number: usize,
     media: Media,
-    highest: Option<SeqNo>,
-    first: SeqNo,
-    received: u64,
+    numbers: Numbers,
     missing: BTreeMap<SeqNo, Missing>,
     decoder: Decoder,
     /// By spatial layer, since when packets come that show nothing.
     stuck_since: [Option<Time>; 3],
     report_at: Time,
-    heard: Option<(u32, Time)>,
     asked_keyframes: u64,
 }
 
@@ -59,14 +56,11 @@ impl View {
             ssrc,
             number,
             media,
-            highest: None,
-            first: SeqNo(0),
-            received: 0,
+            numbers: Numbers::new(ssrc),
             missing: BTreeMap::new(),
             decoder: Decoder::default(),
             stuck_since: [None; 3],
             report_at: now + REPORTS,
-            heard: None,
             asked_keyframes: 0,
         }
     }
@@ -82,29 +76,14 @@ impl View {
     }
 
     pub(super) fn takes(&self, ssrc: Ssrc) -> bool {
-        ssrc == self.ssrc || ssrc.0 == self.ssrc.0 + 1
+        self.numbers.takes(ssrc)
     }
 
     pub(super) fn handle_packet(&mut self, now: Time, header: &Header, packet: &[u8], studio: &Studio) {
-        let mut payload = header.payload(packet);
-        let mut number = header.sequence_number;
-        let is_rtx = header.ssrc != self.ssrc;
-        if is_rtx {
-            let Some((original, rest)) = payload.split_first_chunk() else { return };
-            (number, payload) = (u16::from_be_bytes(*original), rest);
-        } else {
-            self.received += 1;
-        }
-        let highest = *self.highest.get_or_insert_with(|| {
-            self.first = SeqNo::first(number);
-            SeqNo::first(number)
-        });
-        let seq = highest.nearest(number);
+        let Some(counted) = self.numbers.count(header, header.payload(packet)) else { return };
+        let Counted { seq, highest, payload, .. } = counted;
         self.missing.remove(&seq);
-        if seq > highest {
-            self.note_missing(now, highest, seq);
-            self.highest = Some(seq);
-        }
+        self.note_missing(now, highest, seq);
         if let Some(tag) = Tag::read(payload) {
             let before = self.decoder.shown().len();
             self.decoder.handle(now, seq, tag, studio);
@@ -128,7 +107,7 @@ impl View {
     }
 
     pub(super) fn handle_sender_report(&mut self, now: Time, ntp: u64) {
-        self.heard = Some((ntp_middle(ntp), now));
+        self.numbers.handle_sender_report(now, ntp);
     }
 
     pub(super) fn deadline(&self) -> Time {
@@ -142,7 +121,7 @@ impl View {
         let mut writer = Writer::new(&mut plain);
         if self.report_at.is_due(now) {
             self.report_at = now + REPORTS;
-            let blocks = self.report(now);
+            let blocks = self.numbers.report(now);
             rtcp::report::write_receiver_report(&mut writer, us, blocks.as_slice()).ok()?;
         }
         let due = self.due(now);
@@ -172,22 +151,6 @@ impl View {
             true
         });
         due
-    }
-
-    fn report(&self, now: Time) -> Option<ReportBlock> {
-        let highest = self.highest?;
-        let expected = highest.0 - self.first.0.min(highest.0) + 1;
-        let (last_sender_report, delay) = self.heard.map_or((0, 0), |(last, at)| {
-            (last, u32::try_from(now.since(at).as_nanos() * 65_536 / 1_000_000_000).unwrap_or(u32::MAX))
-        });
-        Some(ReportBlock {
-            ssrc: self.ssrc,
-            cumulative_lost: i32::try_from(expected.saturating_sub(self.received)).unwrap_or(0),
-            highest_sequence_number: u32::try_from(highest.0 - (1 << 16)).unwrap_or(0),
-            last_sender_report,
-            delay_since_last_sender_report: delay,
-            ..ReportBlock::default()
-        })
     }
 
     /// When to ask for a keyframe: a layer of which packets come shows nothing. A decoder of all layers would stand still.

@@ -7,7 +7,6 @@ use rtpcore_core::parameters::{Kind, SenderParameters};
 use rtpcore_core::payload::{Codec, red};
 use rtpcore_core::rtcp::transport_cc::{self, Head};
 use rtpcore_core::rtcp::{self, Compound, ReportBlock, RtcpPacket, Writer};
-use rtpcore_core::rtp::clock::ntp_middle;
 use rtpcore_core::rtp::extension::Extensions;
 use rtpcore_core::rtp::{ExtensionKind, ExtensionMap, Header};
 use rtpcore_core::srtp::{ClearHeader, Inbound, Outbound};
@@ -19,7 +18,7 @@ use super::publisher::codec;
 use super::remb::RembEstimator;
 use super::scenario::{Answers, ViewerPlan};
 use super::source::Tag;
-use crate::peer::KeyRing;
+use crate::peer::{Counted, KeyRing, Numbers};
 
 /// Between requests for the same packet: what libwebrtc takes for the round trip where it only receives.
 const REPEAT: Duration = Duration::from_millis(100);
@@ -72,14 +71,11 @@ pub(super) struct Copy {
     pub track: usize,
     ssrc: Ssrc,
     pub player: Player,
-    highest: Option<SeqNo>,
-    first: SeqNo,
-    received: u64,
+    numbers: Numbers,
     /// Expected and received at the last report.
     reported: (u64, u64),
     missing: BTreeMap<SeqNo, Missing>,
     asked: VecDeque<SeqNo>,
-    heard: Option<(u32, Time)>,
     /// When a packet last came, a frame was last shown, and a keyframe asked for.
     came_at: Option<Time>,
     patient_until: Time,
@@ -119,13 +115,10 @@ impl Viewer {
             } else {
                 Player::Video(Playout::new(patience))
             },
-            highest: None,
-            first: SeqNo(0),
-            received: 0,
+            numbers: Numbers::new(ssrc_of(wish.track)),
             reported: (0, 0),
             missing: BTreeMap::new(),
             asked: VecDeque::new(),
-            heard: None,
             came_at: None,
             patient_until: Time::NEVER,
             asked_keyframes: 0,
@@ -206,8 +199,7 @@ impl Viewer {
         if self.came.len() <= second {
             self.came.resize(second + 1, Came::default());
         }
-        let ssrcs = |copy: &&mut Copy| copy.ssrc == header.ssrc || copy.ssrc.0 + 1 == header.ssrc.0;
-        let Some(copy) = self.copies.iter_mut().find(ssrcs) else { return };
+        let Some(copy) = self.copies.iter_mut().find(|copy| copy.numbers.takes(header.ssrc)) else { return };
         if let Player::Video(playout) = &mut copy.player {
             let mut ids = ExtensionMap::NONE;
             ids.set(ExtensionKind::PlayoutDelay, PLAYOUT_DELAY);
@@ -246,7 +238,7 @@ impl Viewer {
             if let RtcpPacket::SenderReport(report) = packet
                 && let Some(copy) = self.copies.iter_mut().find(|copy| copy.ssrc == report.ssrc)
             {
-                copy.heard = Some((ntp_middle(report.info.ntp_time.0), now));
+                copy.numbers.handle_sender_report(now, report.info.ntp_time.0);
             }
         }
     }
@@ -331,22 +323,11 @@ impl Viewer {
 
 impl Copy {
     fn handle_packet(&mut self, now: Time, header: &Header, payload: &[u8], size: u64, came: &mut Came) {
-        let (mut number, mut payload) = (header.sequence_number, payload);
-        let is_rtx = header.ssrc != self.ssrc;
-        if is_rtx {
-            let Some((original, rest)) = payload.split_first_chunk() else {
-                came.padding += size;
-                return;
-            };
-            (number, payload) = (u16::from_be_bytes(*original), rest);
-        } else {
-            self.received += 1;
-        }
-        let highest = *self.highest.get_or_insert_with(|| {
-            self.first = SeqNo::first(number);
-            SeqNo::first(number)
-        });
-        let seq = highest.nearest(number);
+        let Some(counted) = self.numbers.count(header, payload) else {
+            came.padding += size;
+            return;
+        };
+        let Counted { seq, highest, is_rtx, payload } = counted;
         match (&self.player, is_rtx) {
             (_, true) if self.asked.contains(&seq) => came.repair += size,
             (_, true) => came.padding += size,
@@ -354,13 +335,10 @@ impl Copy {
             (Player::Video(_), _) => came.video += size,
         }
         self.missing.remove(&seq);
-        if seq > highest {
-            if matches!(self.player, Player::Video(_)) {
-                for lost in highest.0 + 1..seq.0 {
-                    self.missing.insert(SeqNo(lost), Missing { ask_at: now, tries: 0 });
-                }
+        if matches!(self.player, Player::Video(_)) {
+            for lost in highest.0 + 1..seq.0 {
+                self.missing.insert(SeqNo(lost), Missing { ask_at: now, tries: 0 });
             }
-            self.highest = Some(seq);
         }
         self.came_at = Some(now);
         match &mut self.player {
@@ -434,23 +412,12 @@ impl Copy {
     }
 
     fn report(&mut self, now: Time) -> Option<ReportBlock> {
-        let highest = self.highest?;
-        let expected = highest.0 - self.first.0.min(highest.0) + 1;
-        let of_late = (expected - self.reported.0, self.received - self.reported.1);
-        self.reported = (expected, self.received);
+        let block = self.numbers.report(now)?;
+        let (expected, received) = self.numbers.expected_and_received();
+        let of_late = (expected - self.reported.0, received - self.reported.1);
+        self.reported = (expected, received);
         let lost = of_late.0.saturating_sub(of_late.1);
-        let (last_sender_report, delay) = self.heard.map_or((0, 0), |(last, at)| {
-            (last, u32::try_from(now.since(at).as_nanos() * 65_536 / 1_000_000_000).unwrap_or(u32::MAX))
-        });
-        Some(ReportBlock {
-            ssrc: self.ssrc,
-            fraction_lost: (lost * 256 / of_late.0.max(1)).min(255) as u8,
-            cumulative_lost: i32::try_from(expected.saturating_sub(self.received)).unwrap_or(0),
-            highest_sequence_number: (highest.0 - (1 << 16)) as u32,
-            last_sender_report,
-            delay_since_last_sender_report: delay,
-            ..ReportBlock::default()
-        })
+        Some(ReportBlock { fraction_lost: (lost * 256 / of_late.0.max(1)).min(255) as u8, ..block })
     }
 
     fn poll_timeout(&self) -> Time {
