@@ -19,34 +19,16 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+from bench.local import KEY, SECRET, serving
 from bench.viewer import Viewer
 
 from rtpcore.wire.token import Claims, Keyring, VideoGrant
 
-KEY, SECRET = "bench", "a secret of the benchmark, long enough"
 DEADLINE_S = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@contextlib.asynccontextmanager
-async def server(*arguments: str) -> AsyncIterator[tuple[str, int]]:
-    """A server with one worker; its URL and its process id."""
-    command = [sys.executable, "-m", "rtpcore.serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1"]
-    command += ["--udp-port", "0", "--tcp-port", "-1", "--keys", f"{KEY}: {SECRET}", "--log-level", "error", *arguments]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        while b"is ready" not in (line := await process.stdout.readline()):
-            if not line:
-                raise SystemExit("The server did not start.")
-        yield line.decode().split()[-1].rstrip("/"), process.pid
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def token(room: str, identity: str) -> str:
@@ -81,7 +63,7 @@ async def joins(quick: bool) -> None:
     rooms, members, per_s = (10, 10, 100) if quick else (100, 10, 100)
     names = [(f"room {room}", f"member {member}") for room in range(rooms) for member in range(members)]
     random.Random(1).shuffle(names)
-    async with server() as (url, _), aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+    async with serving() as (url, _), aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         viewers = {name: Viewer(http, url, token(*name)) for name in names}
         await Viewer(http, url, token("warm", "up")).join()
         began = time.monotonic()
@@ -109,7 +91,7 @@ async def large(quick: bool) -> None:
 
     count, seconds = (30, 5) if quick else (300, 20)
     async with contextlib.AsyncExitStack() as stack:
-        url, pid = await stack.enter_async_context(server())
+        url, pid = await stack.enter_async_context(serving())
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         speakers, sounds = [], []
         for number in range(3):
@@ -187,7 +169,7 @@ async def first_frame(quick: bool) -> None:
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     flags += ["--autoplay-policy=no-user-gesture-required"]
     async with contextlib.AsyncExitStack() as stack:
-        url, _ = await stack.enter_async_context(server("--dev"))
+        url, _ = await stack.enter_async_context(serving("--dev"))
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=path, args=flags)
         stack.push_async_callback(browser.close)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from aiohttp import web
+from bench.local import hosting
 from bench.quality import table
 from bench.quality.figures import BOUNDS, UNITS, figures, longest_gap_ms, rows, skews_ms
 from bench.quality.proxy import proxy, rewrite_candidate, rewrite_sdp
@@ -91,13 +92,8 @@ async def proxied() -> AsyncIterator[tuple[Server, str]]:
     server = Server()
     app = web.Application()
     app.add_routes([web.get("/rtc", server.signal), web.get("/rtc/validate", server.validate)])
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    async with proxy(f"http://{host}:{port}", redirect) as url:
+    async with hosting(app, shutdown_timeout=1) as behind, proxy(behind, redirect) as url:
         yield server, url
-    await runner.cleanup()
 
 
 @pytest.mark.parametrize("form", ["binary", "json"])

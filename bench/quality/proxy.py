@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
+from bench.local import hosting
 from google.protobuf import json_format
 from livekit.protocol import rtc
 
@@ -150,16 +151,8 @@ async def proxy(server: str, redirect: Redirect) -> AsyncIterator[str]:
 
         app = web.Application(client_max_size=1 << 24)
         app.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=1, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE
-        )
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        try:
-            yield f"http://{host}:{port}"
-        finally:
-            await runner.cleanup()
+        async with hosting(app, shutdown_timeout=1, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE) as url:
+            yield url
 
 
 async def _socket(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
+from bench.local import CHROMIUM, hosting
 from bench.quality.priority import go_first
 from bench.quality.proxy import proxy
 from bench.quality.relay import Relay, relay
@@ -32,17 +33,9 @@ __all__ = ["Run", "browsers", "measure", "token"]
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[1] / "python" / "rtpcore" / "page" / "vendor" / "livekit-client.js"
 FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
+    *CHROMIUM,
     # A picture that moves, as often as cameras do.
     "--use-fake-device-for-media-stream=fps=30",
-    "--use-fake-ui-for-media-stream",
     # A page that nobody looks at would be slowed down.
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
@@ -112,14 +105,8 @@ async def _pages() -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/", empty), web.get("/client.js", client)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield f"http://{host}:{port}/"
-    finally:
-        await runner.cleanup()
+    async with hosting(app) as url:
+        yield f"{url}/"
 
 
 async def _open(browser: Browser, pages: str) -> Page:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from bench.local import CHROMIUM, hosting
 from livekit import api
 from playwright.async_api import async_playwright
 from tests.e2e.client import Trio
@@ -46,31 +46,16 @@ __all__ = [
     "pytest_sessionfinish",
 ]
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-    # A picture that moves and a beep every second, and nobody who must be asked.
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
+# A picture that moves and a beep every second.
+FLAGS = [*CHROMIUM, "--use-fake-device-for-media-stream"]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def base() -> AsyncIterator[str]:
     """The URL of a server: two workers, so that packets cross between them."""
     listen = Listen(addresses=("127.0.0.1",), udp_port=0, tcp_port=0)
-    runner = web.AppRunner(application(Config(listen=listen, workers=2)), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
+    async with hosting(application(Config(listen=listen, workers=2))) as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

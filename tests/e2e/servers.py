@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
+from bench.local import free_ports, hosting
 from tests.e2e.browser_client import PACKAGES
 from tests.e2e.clients import KEY, SECRET
 from tests.e2e.peers import until
@@ -51,13 +51,13 @@ async def _ours() -> AsyncIterator[Served]:
     listen = Listen(addresses=("127.0.0.1",), udp_port=0, tcp_port=0)
     app = application(Config(listen=listen, workers=2), load(environ={}, overrides={"keys": f"{KEY}: {SECRET}"}))
     # As `serve` has it: clients put their first description into the request's first line.
-    async with _running(app, max_line_size=1 << 20, max_field_size=1 << 20) as url:
+    async with hosting(app, max_line_size=1 << 20, max_field_size=1 << 20) as url:
         yield Served(url, app[SERVER].host)
 
 
 @contextlib.asynccontextmanager
 async def _oracle() -> AsyncIterator[Served]:
-    port, udp_port, tcp_port = _free_ports(3)
+    port, udp_port, tcp_port = free_ports(3)
     settings = {
         "port": port,
         "bind_addresses": ["127.0.0.1"],
@@ -100,24 +100,5 @@ async def serve_pages() -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/empty", empty), web.get("/clients/{package}/{name}", script)])
-    async with _running(app) as url:
+    async with hosting(app) as url:
         yield url
-
-
-@contextlib.asynccontextmanager
-async def _running(app: web.Application, **options: int) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, access_log=None, **options)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, which is all that can be known for another program."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from bench.local import hosting
 from tests import certificates
 from tests.e2e.clients import KEY, SECRET, open_client, token
 from tests.e2e.conftest import FLAGS
@@ -39,14 +40,8 @@ async def serving(turn: Turn | None = None) -> AsyncIterator[tuple[str, web.Appl
 
     settings = load(environ={}, overrides={"keys": f"{KEY}: {SECRET}"})
     app = application(Config(listen=Listen(("127.0.0.1",)), workers=2), replace(settings, turn=turn or Turn()))
-    runner = web.AppRunner(app, access_log=None, max_line_size=1 << 20, max_field_size=1 << 20)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield f"http://{host}:{port}", app
-    finally:
-        await runner.cleanup()
+    async with hosting(app, max_line_size=1 << 20, max_field_size=1 << 20) as url:
+        yield url, app
 
 
 @contextlib.asynccontextmanager
