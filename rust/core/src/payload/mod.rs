@@ -120,11 +120,13 @@ impl Descriptor {
     };
 }
 
-/// The numbers of a payload format that must stay continuous over a switch.
+/// What a packet's writer must know of its payload: above all the numbers that must stay continuous over a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Nothing to rewrite.
     None,
+    /// Nothing to rewrite, and the blocks of RFC 2198: a receiver without them is sent the primary one alone.
+    Red,
     /// Of a VP8 payload descriptor.
     Vp8(vp8::Numbers),
     /// Of a VP9 payload descriptor.

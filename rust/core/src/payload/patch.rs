@@ -100,7 +100,7 @@ pub const MAX_HEAD: usize = 6;
 /// How many bytes at the front of a payload a patch may touch, 0 to [`MAX_HEAD`].
 pub const fn head_len(detail: &Detail) -> usize {
     match detail {
-        Detail::None => 0,
+        Detail::None | Detail::Red => 0,
         Detail::Vp8(numbers) => {
             let idx = numbers.tl0_pic_idx.is_some() as usize + numbers.key_idx.is_some() as usize;
             if numbers.picture_id.is_empty() && idx == 0 { 0 } else { 2 + numbers.picture_id.len() + idx }

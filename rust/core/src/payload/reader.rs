@@ -129,7 +129,10 @@ impl Reader {
             Codec::H265 => self.read_nal(h265::parse(payload)?, marker, timestamp),
             // End-to-end encryption leaves Opus one clear byte and RED not even that, so there is nothing to check
             // here.
-            Codec::Opus | Codec::Red => return (!payload.is_empty()).then_some(Descriptor::OPAQUE),
+            Codec::Opus => return (!payload.is_empty()).then_some(Descriptor::OPAQUE),
+            Codec::Red => {
+                return (!payload.is_empty()).then_some(Descriptor { detail: Detail::Red, ..Descriptor::OPAQUE });
+            }
             Codec::Opaque => return Some(Descriptor::OPAQUE),
         }
         .into()

@@ -288,7 +288,6 @@ impl Router {
             is_paused: false,
             share: Share::default(),
             is_numbered: feedback.is_some(),
-            red: None,
             redundancy,
             playout: Playout::default(),
             protection,
@@ -351,7 +350,6 @@ impl Router {
             clocks: feed.clocks,
             newest: feed.newest,
         };
-        copy.red = parameters.codecs.iter().find(|codec| codec.codec == Codec::Red).map(|codec| codec.payload_type);
         match (&mut copy.sender, start) {
             (Some(sender), _) => sender.switch_source(source),
             (None, Some(start)) => copy.sender = Some(Sender::new(start, source)),

@@ -93,7 +93,7 @@ impl Router {
                 let Some((packet, ..)) = store.find(reference) else { continue };
                 let forwarded_as = sender.forward(now, source, packet, reference);
                 if let Ok(seq) = forwarded_as {
-                    copy.redundancy.settle(sender, copy.red, store, seq);
+                    copy.redundancy.settle(sender, store, seq);
                 }
                 let taken = forwarded_as
                     .and_then(|seq| transport.enqueue(Queued { sender: index, seq, rtx: None }, copy.is_numbered));

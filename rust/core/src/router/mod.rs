@@ -60,7 +60,7 @@ use crate::stats::Traffic;
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
 use crate::transport::{Control, Transport};
-use crate::units::{Bitrate, Pt, SeqNo};
+use crate::units::{Bitrate, SeqNo};
 use delay::{Departures, Wait};
 use fan_out::Waiting;
 use playout::Playout;
@@ -181,8 +181,6 @@ struct Copy {
     share: Share,
     /// Its packets carry a transport-wide number, or when they left.
     is_numbered: bool,
-    /// The payload type under which the source's packets are RED.
-    red: Option<Pt>,
     /// How much of its audio is repeated.
     redundancy: Redundancy,
     /// How long its receiver is to hold pictures back.

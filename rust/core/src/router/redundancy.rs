@@ -9,7 +9,7 @@
 //! ```
 
 use crate::parameters::SenderParameters;
-use crate::payload::{Codec, red};
+use crate::payload::{Codec, Detail, red};
 use crate::send::{Entry, Sender};
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::units::{Pt, SeqNo};
@@ -79,11 +79,11 @@ impl Redundancy {
     /// Settles how a packet that was just taken leaves: how much of what lies before it is still there.
     ///
     /// It is settled once: without RTX a packet sent again must be the same to the last bit.
-    pub(super) fn settle(self, sender: &mut Sender, source_red: Option<Pt>, store: &PacketStore, seq: SeqNo) {
+    pub(super) fn settle(self, sender: &mut Sender, store: &PacketStore, seq: SeqNo) {
         let Some((red, opus)) = self.types else { return };
         let Some(entry) = sender.entry(seq).copied() else { return };
         let Some((packet, bytes, _)) = store.find(entry.packet) else { return };
-        let is_red = source_red == Some(packet.header.payload_type);
+        let is_red = packet.descriptor.detail == Detail::Red;
         if !is_red && entry.payload_type != opus {
             return;
         }
@@ -91,7 +91,7 @@ impl Redundancy {
         let mut blocks = 0;
         while blocks < self.blocks {
             let Some(earlier) = earlier(sender, &entry, blocks + 1) else { break };
-            let Some(len) = primary(store, earlier, source_red).map(<[u8]>::len) else { break };
+            let Some(len) = primary(store, earlier).map(<[u8]>::len) else { break };
             if !(1..=red::MAX_REDUNDANT_LEN.min(room)).contains(&len) {
                 break;
             }
@@ -110,7 +110,6 @@ impl Redundancy {
         self,
         sender: &Sender,
         entry: &Entry,
-        source_red: Option<Pt>,
         store: &PacketStore,
         out: &mut [u8; MAX_PACKET],
     ) -> Option<usize> {
@@ -120,9 +119,9 @@ impl Redundancy {
         for (slot, distance) in used.iter_mut().rev().zip(1..) {
             let earlier = earlier(sender, entry, distance)?;
             let timestamp_offset = entry.timestamp.wrapping_sub(earlier.timestamp);
-            *slot = red::Redundant { timestamp_offset, payload: primary(store, earlier, source_red)? };
+            *slot = red::Redundant { timestamp_offset, payload: primary(store, earlier)? };
         }
-        red::write(opus, primary(store, entry, source_red)?, used, out)
+        red::write(opus, primary(store, entry)?, used, out)
     }
 }
 
@@ -138,10 +137,10 @@ fn earlier<'a>(sender: &'a Sender, entry: &Entry, distance: u8) -> Option<&'a En
 }
 
 /// The payload that a packet was sent for, without what its publisher repeated.
-fn primary<'a>(store: &'a PacketStore, entry: &Entry, source_red: Option<Pt>) -> Option<&'a [u8]> {
+fn primary<'a>(store: &'a PacketStore, entry: &Entry) -> Option<&'a [u8]> {
     let (packet, bytes, _) = store.find(entry.packet)?;
     let payload = packet.payload(bytes);
-    if source_red != Some(packet.header.payload_type) {
+    if packet.descriptor.detail != Detail::Red {
         return Some(payload);
     }
     payload.get(red::parse(payload)?.primary().range)

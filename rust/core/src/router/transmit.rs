@@ -285,11 +285,11 @@ fn write_packet(
     let mut payload = packet.payload(bytes);
     if (1..Entry::AS_IT_CAME).contains(&entry.blocks) {
         let mut repeated = [0; MAX_PACKET];
-        let len = copy.redundancy.write(sender, entry, copy.red, store, &mut repeated).ok_or(Drop::NotInHistory)?;
+        let len = copy.redundancy.write(sender, entry, store, &mut repeated).ok_or(Drop::NotInHistory)?;
         let payload = repeated.get(..len).ok_or(Drop::Oversized)?;
         return write_payload(copy, queued, (entry, packet, bytes), payload, outbound, out, stamp);
     }
-    if packet_is_red(copy, packet.header.payload_type) && !is_red(copy, entry.payload_type) {
+    if packet.descriptor.detail == Detail::Red && !is_red(copy, entry.payload_type) {
         let primary = red::parse(payload).ok_or(Drop::BadPayload)?.primary();
         payload = payload.get(primary.range).ok_or(Drop::BadPayload)?;
     }
@@ -478,11 +478,7 @@ fn playout_delay(copy: &Copy, packet: &Packet) -> Option<PlayoutDelay> {
     }
 }
 
-/// Whether the publisher's payload type carries RED: only then is a packet taken apart for subscribers without it.
-fn packet_is_red(copy: &Copy, payload_type: crate::units::Pt) -> bool {
-    copy.red == Some(payload_type)
-}
-
+/// Whether a packet leaves as RED: only then are a publisher's blocks left in it.
 fn is_red(copy: &Copy, payload_type: crate::units::Pt) -> bool {
     copy.parameters.codecs.iter().any(|codec| codec.payload_type == payload_type && codec.codec == Codec::Red)
 }

@@ -61,7 +61,7 @@ impl Frames {
         let tl0_pic_idx = self.tl0.rewrite(numbers.tl0);
         let key_idx = self.key.rewrite(numbers.key);
         let patch = match detail {
-            Detail::None => Patch::None,
+            Detail::None | Detail::Red => Patch::None,
             Detail::Vp8(_) => Patch::Vp8 { picture_id: low(id) & 0x7FFF, tl0_pic_idx, key_idx },
             Detail::Vp9(_) => Patch::Vp9 { picture_id: low(id) & 0x7FFF, tl0_pic_idx },
         };
@@ -172,7 +172,7 @@ impl Numbers {
             PictureId::Long(id) => Some((id, 15)),
         };
         match detail {
-            Detail::None => Self { id: None, tl0: None, key: None },
+            Detail::None | Detail::Red => Self { id: None, tl0: None, key: None },
             Detail::Vp8(vp8) => Self { id: width(vp8.picture_id), tl0: vp8.tl0_pic_idx, key: vp8.key_idx },
             Detail::Vp9(vp9) => Self { id: width(vp9.picture_id), tl0: vp9.tl0_pic_idx, key: None },
         }

@@ -102,8 +102,9 @@ fn h265_tells_temporal_layers() {
 
 #[test]
 fn audio_and_the_unknown_can_start_anywhere() {
-    for codec in [Codec::Opus, Codec::Red, Codec::Opaque] {
-        assert_eq!(Reader::new(codec).read(&[0xFF, 0xFF], false, 0, None), Ok(Descriptor::OPAQUE));
+    for (codec, detail) in [(Codec::Opus, Detail::None), (Codec::Red, Detail::Red), (Codec::Opaque, Detail::None)] {
+        let expected = Descriptor { detail, ..Descriptor::OPAQUE };
+        assert_eq!(Reader::new(codec).read(&[0xFF, 0xFF], false, 0, None), Ok(expected));
     }
     assert_eq!(Reader::new(Codec::Opus).read(&[], false, 0, None), Err(Drop::BadPayload));
     assert_eq!(Reader::new(Codec::Opaque).read(&[], false, 0, None), Ok(Descriptor::OPAQUE));

@@ -232,3 +232,38 @@ fn a_small_slab_is_filled_as_often_as_it_takes() {
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     }
 }
+
+#[test]
+fn audio_is_sent_again_as_it_was_after_a_move_to_another_track() {
+    let opus = CodecParameters { codec: Codec::Opus, clock_rate: 48_000, rtx: None, ..codec(111) };
+    let red = CodecParameters { codec: Codec::Red, payload_type: Pt(63), ..opus };
+    let mut bench = Bench::new();
+    let (mut publisher, follower) = (bench.add(1), bench.add(2));
+    let tracks = [(1_u32, vec![red, opus]), (3, vec![opus])].map(|(index, codecs)| {
+        let receiver = ReceiverId::new(0, index.into());
+        let encodings = vec![EncodingParameters { ssrc: Some(Ssrc(TRACK.0 + index)), ..EncodingParameters::default() }];
+        let parameters = ReceiverParameters { kind: Kind::Audio, codecs, encodings, ..receiver_parameters(1) };
+        let (transport, parameters) = (bench.transport(1), Box::new(parameters));
+        bench.command(Command::AddReceiver { transport, receiver, parameters });
+        receiver
+    });
+    let sender = SenderId::new(0, 1);
+    let parameters = SenderParameters { kind: Kind::Audio, codecs: vec![opus], rtx_ssrc: None, ..sender_parameters() };
+    let (transport, parameters) = (bench.transport(follower.number), Box::new(parameters));
+    bench.command(Command::AddSender { transport, sender, source: tracks[0], parameters });
+    // One earlier payload of two bytes, 960 units before, and the packet's own.
+    let datagram = publisher.packet(Ssrc(TRACK.0 + 1), 63, &[0x80 | 111, 0x0F, 0x00, 0x02, 111, 1, 1, 2, 2, 2]);
+    bench.hear(&publisher, &datagram);
+    let first = bench.drain();
+    let [(_, sent)] = &first[..] else { panic!("{first:?}") };
+
+    bench.command(Command::Follow { sender, source: tracks[1] });
+    let number = Header::parse_clear(sent).unwrap().sequence_number;
+    let mut follower = follower;
+    bench.rtcp(&mut follower, |writer| {
+        rtcp::nack::write(writer, Ssrc(9), COPY, [number]).unwrap();
+    });
+    assert_eq!(bench.drain(), first, "other bytes under a number that was used would give the key stream away");
+    let Heard::Rtp(header, payload) = follower.open(sent) else { panic!("{sent:x?}") };
+    assert_eq!((header.payload_type, &payload[..]), (Pt(111), &[2, 2, 2][..]));
+}
