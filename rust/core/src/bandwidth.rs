@@ -48,6 +48,8 @@ const TWICE_AFTER: Duration = Duration::from_millis(20);
 const FILLED: u64 = 60_000;
 /// A packet that waits to be sent again is taken for so many bytes.
 const FULL_PACKET: u64 = 1200;
+/// What a new copy begins with must not fill the path for longer: that is about what a keyframe by itself takes.
+const HEAD_START: Duration = Duration::from_millis(150);
 
 /// What peers answer with, so that there is an estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +151,12 @@ impl Bandwidth {
         let is_within =
             (self.repaired.per_second(now) + waiting) * 8 <= self.estimator.estimate().target.as_bps() / REPAIRS;
         self.is_deaf(now) || self.repairs.is_empty() || is_within
+    }
+
+    /// Whether so many bytes of video behind what waits would be on their way within [`HEAD_START`].
+    pub(crate) fn can_take(&mut self, now: Time, bytes: usize) -> bool {
+        let waiting = self.video.len() as u64 * FULL_PACKET + bytes as u64;
+        u128::from(waiting * 8) <= u128::from(self.video_budget(now)) * HEAD_START.as_millis() / 1000
     }
 
     /// Whether the path loses so much of everything that one more copy of a packet is worth its bytes.

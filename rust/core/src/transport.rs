@@ -98,6 +98,8 @@ pub(crate) struct Transport {
     pub(crate) session: Option<Session>,
     /// Where to send; none before the first path works and after all have failed.
     pub(crate) path: Option<Path>,
+    /// The peer has begun the DTLS handshake, or answered in it.
+    pub(crate) has_said_hello: bool,
     /// Under which addresses the router knows it.
     pub(crate) paths: Vec<Path>,
     pub(crate) inbound: Option<Inbound>,
@@ -161,6 +163,7 @@ impl Transport {
             state: TransportState::New,
             session: None,
             path: None,
+            has_said_hello: false,
             paths: Vec::new(),
             inbound: None,
             outbound: None,
@@ -211,6 +214,11 @@ impl Transport {
     /// Whether media can be sent to it.
     pub(crate) fn is_connected(&self) -> bool {
         self.outbound.is_some() && self.path.is_some()
+    }
+
+    /// Whether it takes media, or will within about a round trip.
+    pub(crate) fn can_begin(&self) -> bool {
+        self.is_connected() || self.has_said_hello && self.path.is_some()
     }
 
     pub(crate) fn set_keys(&mut self, keys: &Keys) -> Option<()> {

@@ -190,7 +190,8 @@ fn two_workers_are_as_one() {
         let publishers: Vec<_> = (0..2).map(|_| plan.peer_later(up, Conditions::CLEAN)).collect();
         let mut tracks = Vec::new();
         for &publisher in &publishers {
-            plan.at(0, Act::Join(publisher));
+            // When all others are there: what came lately a worker has only of tracks that are followed on it.
+            plan.at(500, Act::Join(publisher));
             tracks.push(plan.track(publisher, media));
             tracks.push(plan.track(publisher, Media::Opus));
         }

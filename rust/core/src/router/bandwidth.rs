@@ -67,10 +67,15 @@ impl Router {
     /// What is due for a subscriber's path.
     pub(super) fn poll_bandwidth(&mut self, now: Time, index: usize) {
         let Some(transport) = self.transports.get_mut(index) else { return };
-        if !transport.is_connected() {
+        let is_connected = transport.is_connected();
+        let Some(bandwidth) = &mut transport.bandwidth else { return };
+        if !is_connected {
+            // What it begins with is settled before, so that the keyframes for it are on their way.
+            if transport.has_said_hello && bandwidth.allocate_at.is_due(now) {
+                self.allocate(now, index);
+            }
             return;
         }
-        let Some(bandwidth) = &mut transport.bandwidth else { return };
         if bandwidth.estimator.poll_timeout().is_due(now) {
             bandwidth.estimator.handle_timeout(now);
             bandwidth.pace_anew(now);
@@ -86,9 +91,9 @@ impl Router {
     }
 
     pub(super) fn bandwidth_deadline(&self, index: usize) -> Time {
-        let connected = self.transports.get(index).filter(|transport| transport.is_connected());
-        let bandwidth = connected.and_then(|transport| transport.bandwidth.as_ref());
-        bandwidth.map_or(Time::NEVER, |bandwidth| bandwidth.deadline())
+        let Some(transport) = self.transports.get(index).filter(|it| it.can_begin()) else { return Time::NEVER };
+        let Some(bandwidth) = &transport.bandwidth else { return Time::NEVER };
+        if transport.is_connected() { bandwidth.deadline() } else { bandwidth.allocate_at }
     }
 
     /// Lets a subscriber's shares be reckoned anew, soon: several changes mostly come together.

@@ -217,6 +217,7 @@ impl Router {
         let feed = self.feeds.insert(Feed {
             id,
             layers: super::layer_rates(&parameters),
+            openings: super::openings(&parameters),
             parameters: Some(parameters),
             intake: Some(intake),
             senders: Vec::new(),

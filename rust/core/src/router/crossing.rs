@@ -42,6 +42,7 @@ impl Router {
                 let Some(&index) = self.feed_by_id.get(&receiver) else { return };
                 let Some(feed) = self.feeds.get_mut(index) else { return };
                 feed.layers = super::layer_rates(&parameters);
+                feed.openings = super::openings(&parameters);
                 feed.parameters = Some(*parameters);
                 for copy in feed.senders.clone() {
                     self.attach_source(now, copy as usize, index);
@@ -123,6 +124,7 @@ impl Router {
             newest: Default::default(),
             liveness: Liveness::default(),
             layers: None,
+            openings: None,
             asked_at: Default::default(),
         });
         self.feed_by_id.insert(id, feed);

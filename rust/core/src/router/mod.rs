@@ -51,7 +51,7 @@ use crate::id::{HubId, MemberId, ReceiverId, SenderId, TransportId};
 use crate::packet::Packet;
 use crate::parameters::{Kind, ReceiverParameters, SenderParameters};
 use crate::payload::Reader;
-use crate::receive::{ClockMap, LayerRates, Liveness, MAX_ENCODINGS, Receiver};
+use crate::receive::{ClockMap, LayerRates, Liveness, MAX_ENCODINGS, Opening, Receiver};
 use crate::sctp::SctpEvent;
 use crate::send::{Layer, Sender, SourceId};
 use crate::speaker::{self, Meter};
@@ -149,6 +149,8 @@ struct Feed {
     liveness: Liveness,
     /// What its layers cost; of video alone.
     layers: Option<Box<LayerRates>>,
+    /// By encoding, what a copy that is new here begins with; of video alone.
+    openings: Option<Box<[Opening; MAX_ENCODINGS]>>,
     /// For a foreign track: when a keyframe was last asked for.
     asked_at: [Option<Time>; MAX_ENCODINGS],
 }
@@ -426,6 +428,11 @@ fn narrow(index: usize) -> u32 {
 
 /// Where the costs of a track's layers are measured: of video alone, the rest has none.
 fn layer_rates(parameters: &ReceiverParameters) -> Option<Box<LayerRates>> {
+    (parameters.kind == Kind::Video).then(Box::default)
+}
+
+/// Where what a new copy begins with is kept: of video alone, since audio begins anywhere.
+fn openings(parameters: &ReceiverParameters) -> Option<Box<[Opening; MAX_ENCODINGS]>> {
     (parameters.kind == Kind::Video).then(Box::default)
 }
 

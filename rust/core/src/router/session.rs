@@ -23,12 +23,16 @@ impl Router {
             // The peer may begin before it nominates; answer where it was heard.
             transport.path = Some(path);
         }
+        let is_first = !std::mem::replace(&mut transport.has_said_hello, true);
         let dtls = transport.session.as_mut().and_then(|session| session.dtls.as_mut()).ok_or(Drop::BadDtls)?;
         if let Err(failure) = dtls.handle_datagram(instant, datagram) {
             self.remove_transport(index, TransportState::Failed, Reason::Dtls(failure));
             return Err(Drop::BadDtls);
         }
         self.poll_session(now, index);
+        if is_first {
+            self.wake_copies(now, index);
+        }
         Ok(())
     }
 
@@ -225,7 +229,7 @@ impl Router {
         }
     }
 
-    /// The peer can take media from now on: ask for the keyframes its copies wait for.
+    /// The peer can take media from now on, or soon: sees to the keyframes that its copies begin with.
     fn wake_copies(&mut self, now: Time, index: usize) {
         let copies = self.transports.get(index).map(|transport| transport.senders.clone()).unwrap_or_default();
         for copy in copies {

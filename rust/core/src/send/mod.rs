@@ -311,6 +311,12 @@ impl Sender {
         }
     }
 
+    /// Lets a copy that has sent nothing yet begin with packets from before it followed, of which `seq` is the first; not
+    /// [`Some`] where it has sent something.
+    pub fn rewind(&mut self, encoding: u8, seq: SeqNo) -> Option<()> {
+        self.stream.is_none().then(|| self.selector.rewind(encoding, seq))
+    }
+
     /// Takes in a publisher's sender report on one encoding of a followed track.
     pub fn handle_clock(&mut self, stream: Stream, clock: ClockMap) {
         let source = if self.source.id == stream.source { Some(&mut self.source) } else { self.next.as_mut() };

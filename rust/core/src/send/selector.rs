@@ -171,6 +171,13 @@ impl Selector {
         self.retarget();
     }
 
+    /// Takes `seq` of an encoding of the followed track for its next packet, whatever was seen of it.
+    pub fn rewind(&mut self, encoding: u8, seq: SeqNo) {
+        if let Some(newest) = self.seen.get_mut(usize::from(encoding)) {
+            *newest = SeqNo(seq.0.saturating_sub(1));
+        }
+    }
+
     /// The limit in force, none while paused or waiting for a first keyframe. A stream with fewer layers is forwarded whole.
     pub fn layer(&self) -> Option<Layer> {
         let Forwarding::Stream(current) = &self.forwarding else { return None };

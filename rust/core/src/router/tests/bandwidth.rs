@@ -63,7 +63,6 @@ fn playing(kind: ExtensionKind) -> (Bench, Client, Client, SenderId) {
     bench.frame(&mut publisher, 0, true);
     let copy = subscribe(&mut bench, 2, track, numbered(kind));
     bench.at(1);
-    bench.frame(&mut publisher, 0, true);
     (bench, publisher, follower, copy)
 }
 

@@ -37,7 +37,7 @@ fn a_follower_waits_for_a_keyframe_and_asks_for_it_once_per_interval() {
     let mut bench = Bench::new();
     let (mut publisher, mut follower) = (bench.add(1), bench.add(2));
     let track = bench.publish(1, 1);
-    bench.frame(&mut publisher, 0, true);
+    bench.frame(&mut publisher, 0, false);
     bench.subscribe(2, track);
     let mut asked = Vec::new();
     for frame in 0..50 {
@@ -55,6 +55,43 @@ fn a_follower_waits_for_a_keyframe_and_asks_for_it_once_per_interval() {
     assert_eq!(bench.drops(Drop::AwaitingKeyframe), 50);
     bench.frame(&mut publisher, 0, true);
     assert_eq!(rtp(&bench.heard(&mut follower)).len(), 1);
+}
+
+#[test]
+fn a_new_copy_begins_with_the_keyframe_that_came_lately_and_nobody_is_asked() {
+    let (mut bench, mut publisher, _, track, _) = playing();
+    for frame in 1..=9 {
+        bench.at(33 * frame);
+        bench.frame(&mut publisher, 0, false);
+    }
+    let mut late = bench.add(3);
+    bench.subscribe(3, track);
+    let sent = bench.drain();
+    let own = sent.iter().filter(|(to, _)| *to == path(3).remote).map(|(_, datagram)| late.open(datagram));
+    let heard: Vec<_> = own.collect();
+    let numbers: Vec<_> = rtp(&heard).iter().map(|header| header.sequence_number).collect();
+    assert_eq!(numbers.len(), 10, "the keyframe and what came behind it");
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{numbers:?}");
+    assert!(sent.iter().all(|(to, _)| *to != path(1).remote), "the publisher is not asked");
+    bench.frame(&mut publisher, 0, false);
+    let heard = bench.heard(&mut late);
+    assert_eq!(rtp(&heard)[0].sequence_number, numbers[9].wrapping_add(1));
+}
+
+#[test]
+fn a_keyframe_that_is_too_old_is_no_beginning() {
+    let (mut bench, mut publisher, _, track, _) = playing();
+    bench.at(301);
+    bench.frame(&mut publisher, 0, false);
+    let mut late = bench.add(3);
+    bench.subscribe(3, track);
+    bench.at(301);
+    let sent = bench.drain();
+    assert!(sent.iter().all(|(to, _)| *to != path(3).remote));
+    let heard: Vec<_> = sent.iter().filter(|(to, _)| *to == path(1).remote).map(|(_, it)| publisher.open(it)).collect();
+    assert_eq!(plis(&heard), [TRACK]);
+    bench.frame(&mut publisher, 0, true);
+    assert_eq!(rtp(&bench.heard(&mut late)).len(), 1);
 }
 
 #[test]
@@ -80,6 +117,7 @@ fn a_keyframe_that_came_in_the_same_batch_is_not_asked_for() {
     let track = bench.publish(1, 1);
     bench.frame(&mut publisher, 0, true);
     bench.add(2);
+    bench.at(1000);
     bench.subscribe(2, track);
     bench.at(1000);
     assert_eq!(plis(&bench.heard(&mut publisher)).len(), 1);
@@ -173,18 +211,18 @@ fn a_report_comes_with_the_first_packet_whose_clock_is_known_and_with_each_switc
     let now = 7 << 32;
     let report = publisher.rtcp(|writer| Client::new(1).report(writer, now));
     bench.hear(&publisher, &report);
-    bench.at(100);
+    bench.at(1000);
     bench.drain();
     let sender = bench.subscribe(2, track);
     bench.frame(&mut publisher, 0, true);
-    bench.at(100);
+    bench.at(1000);
     let heard = bench.heard(&mut follower);
     assert_eq!((rtp(&heard).len(), sender_reports(&heard).len()), (1, 1), "players line up by it");
-    bench.at(300);
+    bench.at(1300);
     bench.command(Command::Pause { sender, is_paused: true });
     bench.command(Command::Pause { sender, is_paused: false });
     bench.frame(&mut publisher, 0, true);
-    bench.at(300);
+    bench.at(1300);
     let heard = bench.heard(&mut follower);
     assert_eq!((rtp(&heard).len(), sender_reports(&heard).len()), (1, 1), "the timestamps have a new base");
 }

@@ -123,3 +123,28 @@ fn a_handshake_that_is_cut_off_for_a_moment_goes_on() {
         assert_eq!(pair.states(end).last(), Some(&TransportState::Connected));
     }
 }
+
+#[test]
+fn the_keyframe_to_begin_with_is_asked_for_during_the_handshake() {
+    let mut pair = Pair::new();
+    let server = &mut pair.ends[SERVER];
+    let mut publisher = server.add(3);
+    let track = server.publish(3, 1);
+    server.frame(&mut publisher, 0, false);
+    server.subscribe(1, track);
+    let mut asked = Vec::new();
+    while asked.is_empty() {
+        // Nobody but the publisher has keys yet.
+        let sealed: Vec<_> =
+            pair.step().into_iter().filter(|it| matches!(it[..], [128..=191, 192..=223, ..])).collect();
+        asked.extend(sealed.iter().flat_map(|datagram| plis(&[publisher.open(datagram)])));
+    }
+    assert_eq!(asked, [TRACK]);
+    assert_eq!(pair.states(SERVER).last(), Some(&TransportState::Connecting));
+    pair.ends[SERVER].frame(&mut publisher, 0, true);
+    while pair.states(SERVER).is_empty() {
+        pair.step();
+    }
+    let forwarded = pair.ends[SERVER].router.snapshot(pair.ends[SERVER].now).forwarded;
+    assert_eq!(forwarded, 1, "it is there when the peer is");
+}
