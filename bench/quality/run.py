@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.quality.servers import Served
     from playwright.async_api import Browser, Page
 
-__all__ = ["Run", "browsers", "measure", "token"]
+__all__ = ["BITRATE", "WARM_UP_S", "Run", "browsers", "measure", "open_page", "pages", "token"]
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[1] / "python" / "rtpcore" / "page" / "vendor" / "livekit-client.js"
@@ -93,7 +93,7 @@ async def browsers() -> AsyncIterator[tuple[Browser, Browser]]:
 
 
 @contextlib.asynccontextmanager
-async def _pages() -> AsyncIterator[str]:
+async def pages() -> AsyncIterator[str]:
     """From where pages take the client."""
 
     async def empty(_: web.Request) -> web.Response:
@@ -109,10 +109,11 @@ async def _pages() -> AsyncIterator[str]:
         yield f"{url}/"
 
 
-async def _open(browser: Browser, pages: str) -> Page:
+async def open_page(browser: Browser, origin: str) -> Page:
+    """A new page that can be `publisher` or `viewer` of page.js."""
     context = await browser.new_context(viewport={"width": 1280, "height": 800})
     page = await context.new_page()
-    await page.goto(pages)
+    await page.goto(origin)
     await page.add_script_tag(url="/client.js")
     await page.evaluate((HERE / "page.js").read_text(encoding="utf-8"))
     return page
@@ -133,10 +134,10 @@ async def measure(
     """
     room = f"{trace.stem}-{time.time_ns()}"
     async with contextlib.AsyncExitStack() as stack:
-        pages = await stack.enter_async_context(_pages())
+        origin = await stack.enter_async_context(pages())
         link = await stack.enter_async_context(relay(binary, trace))
         through = await stack.enter_async_context(proxy(served.url, link.port_for))
-        sender = await _open(both[0], pages)
+        sender = await open_page(both[0], origin)
         stack.push_async_callback(sender.context.close)
         url = served.url.replace("http", "ws", 1)
         join = {"url": url, "token": token(served, room, "publisher"), "bitrate": BITRATE}
@@ -146,7 +147,7 @@ async def measure(
 
         before, busy, began = await sender.evaluate("publisher.layers()"), _busy_s(), time.monotonic()
         look = _sdk if sdk else _chromium
-        viewer = await look(both[1], pages, through, token(served, room, "viewer"), link, seconds)
+        viewer = await look(both[1], origin, through, token(served, room, "viewer"), link, seconds)
         took = time.monotonic() - began
         busy = (_busy_s() - busy) / took / (os.cpu_count() or 1)
         after = await sender.evaluate("publisher.layers()")
@@ -155,8 +156,10 @@ async def measure(
     return Run(trace.stem, viewer, counted, _difference(before, after, took), busy, metrics)
 
 
-async def _chromium(browser: Browser, pages: str, url: str, access: str, link: Relay, seconds: float) -> dict[str, Any]:
-    page = await _open(browser, pages)
+async def _chromium(
+    browser: Browser, origin: str, url: str, access: str, link: Relay, seconds: float
+) -> dict[str, Any]:
+    page = await open_page(browser, origin)
     go_first()
     link.start()
     ends_at = time.monotonic() + seconds
