@@ -79,14 +79,14 @@ pub enum Crossing {
         /// Which encoding.
         encoding: u8,
     },
-    /// The publisher's clock, from its sender report.
+    /// The publisher's clock, from its sender report, or that it is not known any more.
     Clock {
         /// Of which track.
         receiver: ReceiverId,
         /// Which encoding.
         encoding: u8,
         /// The clock.
-        clock: ClockMap,
+        clock: Option<ClockMap>,
     },
     /// How many encodings a track has and in what codecs it may come: told to new followers.
     Shape {

@@ -13,6 +13,8 @@ use crate::units::{Bitrate, SeqNo, Ssrc};
 
 /// A jump of transit time by more seconds than this is a new timestamp base, not jitter.
 const MAX_JITTER_SECS: u32 = 5;
+/// A sender report that is further from the packets by more seconds than this is not about them.
+const MAX_CLOCK_SECS: u32 = 10;
 
 /// One SSRC of a publisher: an encoding's media, or its retransmissions.
 #[derive(Clone, Debug, Default)]
@@ -97,7 +99,13 @@ impl Stream {
     }
 
     /// Notes a sender report: NTP timestamp, RTP timestamp (RFC 3550 §6.4.1).
+    ///
+    /// One that is far from the timestamps of the packets is passed over: libwebrtc's first report on a sender that has begun
+    /// anew can be hours away, and the next comes after five seconds.
     pub fn handle_sender_report(&mut self, now: Time, clock_rate: u32, ntp: u64, rtp: u32) {
+        if !self.jitter.is_near(now, clock_rate, rtp) {
+            return;
+        }
         self.clock = Some(ClockMap { ntp, rtp, at: now, clock_rate });
     }
 
@@ -225,6 +233,15 @@ impl Jitter {
             }
         }
         self.last = Some((transit, clock_rate));
+    }
+
+    /// Whether a timestamp of now is about where packets that leave now have theirs.
+    fn is_near(self, now: Time, clock_rate: u32, timestamp: u32) -> bool {
+        let transit = ticks_at(now, clock_rate).wrapping_sub(timestamp);
+        self.last.is_some_and(|(before, rate)| {
+            let distance = transit.wrapping_sub(before).cast_signed().unsigned_abs();
+            rate == clock_rate && distance < clock_rate.saturating_mul(MAX_CLOCK_SECS)
+        })
     }
 
     const fn units(self) -> u32 {

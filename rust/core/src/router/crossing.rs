@@ -105,10 +105,8 @@ impl Router {
             let parameters = Box::new(parameters.clone());
             self.crossings.push_back((from, Crossing::Shape { receiver, parameters }));
         }
-        for (encoding, clock) in (0u8..).zip(feed.clocks) {
-            if let Some(clock) = clock {
-                self.crossings.push_back((from, Crossing::Clock { receiver, encoding, clock }));
-            }
+        for (encoding, clock) in (0u8..).zip(feed.clocks).filter(|(_, clock)| clock.is_some()) {
+            self.crossings.push_back((from, Crossing::Clock { receiver, encoding, clock }));
         }
     }
 

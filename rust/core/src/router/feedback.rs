@@ -100,20 +100,26 @@ impl Router {
         let Some(feed) = self.feeds.get_mut(feed_index) else { return };
         let Some(intake) = &mut feed.intake else { return };
         intake.receiver.handle_sender_report(now, route, ntp, rtp);
-        let Some(clock) = intake.receiver.clock(route.encoding) else { return };
+        let clock = intake.receiver.clock(route.encoding);
+        self.share_clock(feed_index, route.encoding, clock);
+    }
+
+    /// Tells all followers of an encoding what its publisher's clock is, or that nobody knows: it has begun anew.
+    pub(super) fn share_clock(&mut self, feed_index: usize, encoding: u8, clock: Option<ClockMap>) {
+        let Some(feed) = self.feeds.get(feed_index) else { return };
         let (receiver, workers) = (feed.id, feed.workers);
-        self.set_clock(feed_index, route.encoding, clock);
+        self.set_clock(feed_index, encoding, clock);
         self.crossings.extend(
             (0..64u8)
                 .filter(|&worker| workers & (1 << worker) != 0)
-                .map(|worker| (worker, Crossing::Clock { receiver, encoding: route.encoding, clock })),
+                .map(|worker| (worker, Crossing::Clock { receiver, encoding, clock })),
         );
     }
 
-    pub(super) fn set_clock(&mut self, feed_index: usize, encoding: u8, clock: ClockMap) {
+    pub(super) fn set_clock(&mut self, feed_index: usize, encoding: u8, clock: Option<ClockMap>) {
         let Some(feed) = self.feeds.get_mut(feed_index) else { return };
         if let Some(slot) = feed.clocks.get_mut(usize::from(encoding)) {
-            *slot = Some(clock);
+            *slot = clock;
         }
         let stream = send::Stream { source: super::source_of(feed.id), encoding };
         for &index in &feed.senders {

@@ -135,10 +135,17 @@ impl Router {
         let waited_ns = now.as_nanos().saturating_sub(arrived_at.as_nanos());
         packet.waited_ns = u32::try_from(waited_ns).unwrap_or(u32::MAX);
         let is_new = intake.begin(accepted.encoding);
+        let has_lost_clock = matches!(accepted.order, Order::First | Order::Restart)
+            && feed.clocks.get(usize::from(accepted.encoding)).is_some_and(Option::is_some)
+            && intake.receiver.clock(accepted.encoding).is_none();
         let deadline = intake.deadline();
         let receiver = feed.id;
         if is_new {
             self.events.push_back(Event::EncodingStarted { receiver, encoding: accepted.encoding });
+        }
+        if has_lost_clock {
+            // Another SSRC, whose timestamps have nothing to do with those before.
+            self.share_clock(feed_index, accepted.encoding, None);
         }
         let reference = self.store.commit(u32::try_from(feed_index).unwrap_or(u32::MAX), packet, len);
         self.arm(index, deadline);

@@ -317,13 +317,13 @@ impl Sender {
         self.stream.is_none().then(|| self.selector.rewind(encoding, seq))
     }
 
-    /// Takes in a publisher's sender report on one encoding of a followed track.
-    pub fn handle_clock(&mut self, stream: Stream, clock: ClockMap) {
+    /// Takes in a publisher's sender report on one encoding of a followed track; none once the encoding begins anew.
+    pub fn handle_clock(&mut self, stream: Stream, clock: Option<ClockMap>) {
         let source = if self.source.id == stream.source { Some(&mut self.source) } else { self.next.as_mut() };
         if let Some(source) = source.filter(|source| source.id == stream.source)
             && let Some(slot) = source.clocks.get_mut(usize::from(stream.encoding))
         {
-            *slot = Some(clock);
+            *slot = clock;
         }
     }
 

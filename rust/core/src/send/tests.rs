@@ -230,7 +230,7 @@ fn reports_carry_the_publishers_clock_in_our_timestamps() {
     forward(&mut sender, &first).unwrap();
     assert_eq!(sender.poll_timeout(), Time::NEVER, "nobody told us the time");
     let clock = ClockMap { ntp: 50 << 32, rtp: first.header.timestamp, at: first.arrived_at, clock_rate: 90_000 };
-    sender.handle_clock(Stream { source: SOURCE, encoding: 0 }, clock);
+    sender.handle_clock(Stream { source: SOURCE, encoding: 0 }, Some(clock));
     assert_eq!(sender.poll_timeout(), first.arrived_at);
     let now = first.arrived_at + Duration::from_secs(2);
     let report = sender.poll_report(now).unwrap();
@@ -251,11 +251,11 @@ fn two_encodings_of_one_track_report_one_timeline() {
     // Encoding 1 counts from elsewhere: 5 000 000 is the instant of the first frame of encoding 0.
     sender.handle_clock(
         Stream { source: SOURCE, encoding: 0 },
-        ClockMap { ntp: 50 << 32, rtp: first.header.timestamp, at, clock_rate: 90_000 },
+        Some(ClockMap { ntp: 50 << 32, rtp: first.header.timestamp, at, clock_rate: 90_000 }),
     );
     sender.handle_clock(
         Stream { source: SOURCE, encoding: 1 },
-        ClockMap { ntp: 51 << 32, rtp: 5_090_000, at, clock_rate: 90_000 },
+        Some(ClockMap { ntp: 51 << 32, rtp: 5_090_000, at, clock_rate: 90_000 }),
     );
     sender.set_target(layer(1, 2));
     let begins = with(keyframe(1, 80_000), |p| {

@@ -113,6 +113,26 @@ fn the_sender_report_comes_back_with_its_age() {
 }
 
 #[test]
+fn a_sender_report_far_from_the_packets_is_passed_over() {
+    let mut stream = Stream::default();
+    stream.handle_sender_report(Time::ZERO, RATE, 1 << 32, 0);
+    assert_eq!(stream.clock(), None, "of packets nobody has seen");
+    stream.receive(Time::from_millis(100), RATE, &header(1, 7, 5000), 100).unwrap();
+    let near = |seconds: i64| 5000_u32.wrapping_add_signed(i32::try_from(seconds * i64::from(RATE)).unwrap());
+    for (ms, rtp, is_taken) in [
+        (100, near(11), false),
+        (100, near(-11), false),
+        (100, near(9), true),
+        (60_100, near(60), true),
+        (60_100, near(0), false),
+    ] {
+        let before = stream.clock();
+        stream.handle_sender_report(Time::from_millis(ms), RATE, 2 << 32, rtp);
+        assert_eq!(stream.clock() != before, is_taken, "{rtp} at {ms}");
+    }
+}
+
+#[test]
 fn another_ssrc_begins_anew_with_later_numbers() {
     let mut stream = Stream::default();
     receive(&mut stream, 0, [65_000, 65_001, 65_003]);

@@ -228,6 +228,22 @@ fn a_report_comes_with_the_first_packet_whose_clock_is_known_and_with_each_switc
 }
 
 #[test]
+fn a_stream_that_begins_anew_is_reported_by_its_own_clock() {
+    let (mut bench, mut publisher, mut follower, ..) = playing();
+    let report = publisher.rtcp(|writer| Client::new(1).report(writer, 7 << 32));
+    bench.hear(&publisher, &report);
+    bench.frame(&mut publisher, 0, true);
+    bench.at(2000);
+    assert_eq!(sender_reports(&bench.heard(&mut follower)).len(), 1);
+    // Another SSRC: what was known of its clock says nothing any more.
+    bench.rtcp(&mut publisher, |writer| rtcp::bye::write(writer, &[TRACK], None).unwrap());
+    publisher.timestamp = publisher.timestamp.wrapping_add(1 << 30);
+    bench.frame(&mut publisher, 0, true);
+    bench.at(5000);
+    assert!(sender_reports(&bench.heard(&mut follower)).is_empty());
+}
+
+#[test]
 fn simulcast_goes_to_the_best_encoding_that_is_sent() {
     let mut bench = Bench::new();
     let (mut publisher, mut follower) = (bench.add(1), bench.add(2));

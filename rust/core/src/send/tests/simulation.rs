@@ -208,7 +208,7 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
                 let at = Time::from_nanos(tick * 33_000_000);
                 sender.handle_clock(
                     stream,
-                    ClockMap { ntp: (tick << 32) / 30, rtp: encoder.timestamp, at, clock_rate: 90_000 },
+                    Some(ClockMap { ntp: (tick << 32) / 30, rtp: encoder.timestamp, at, clock_rate: 90_000 }),
                 );
             }
             let (id, frame, packets) = encoder.encode(&mut dice);
