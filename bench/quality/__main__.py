@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--key", default=servers.KEY, help="its API key")
     parser.add_argument("--secret", default=servers.SECRET, help="its secret")
     parser.add_argument("--sdk", action="store_true", help="also with LiveKit's SDK from PyPI as the viewer")
+    parser.add_argument("--restless", action="store_true", help="the publisher mutes and publishes anew meanwhile")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="write all that was noted there")
     parser.add_argument("--check", action="store_true", help="exit status 1 where a bound does not hold")
     options = parser.parse_args()
@@ -59,7 +60,7 @@ def main() -> int:
     found = asyncio.run(measure_all(traces, binary, options))
     measured = [row for _, some in found for row in some]
     print(table.text(measured))
-    if not options.traces and not options.url and not options.only_oracle:
+    if not (options.traces or options.url or options.only_oracle or options.restless):
         facts = {**machine(), "seconds": options.seconds}
         write_json(RESULTS, facts, measured)
         RESULTS.with_suffix(".md").write_text(table.markdown(measured, facts))
@@ -126,7 +127,7 @@ async def _once(trace: Path, who: str, binary: Path, options: argparse.Namespace
     else:
         server = servers.ours()
     async with server as served, browsers() as both:
-        return await measure(served, both, binary, trace, options.seconds, sdk=sdk)
+        return await measure(served, both, binary, trace, options.seconds, sdk=sdk, restless=options.restless)
 
 
 if __name__ == "__main__":

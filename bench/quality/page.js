@@ -25,6 +25,25 @@ globalThis.publisher = {
     await me.publishTrack(this.voice(), { source: Track.Source.Microphone });
   },
 
+  // What people do in a call: mute this and that, publish anew. What belongs together must play together again each time.
+  async stir() {
+    const { Track } = LivekitClient;
+    const me = this.room.localParticipant;
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 4000));
+    const [camera, voice] = [Track.Source.Camera, Track.Source.Microphone].map((source) => me.getTrackPublication(source));
+    for (const one of [camera, voice]) {
+      await pause();
+      await one.mute();
+      await pause();
+      await one.unmute();
+    }
+    for (const { track, source, options } of [camera, voice]) {
+      await pause();
+      await me.unpublishTrack(track, false);
+      await me.publishTrack(track, { ...options, source });
+    }
+  },
+
   // Vowels without a pause: a buzz through resonances that move four times a second, as syllables do. Silence would be
   // concealed unheard, and not even sent.
   voice() {

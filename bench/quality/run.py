@@ -120,7 +120,14 @@ async def open_page(browser: Browser, origin: str) -> Page:
 
 
 async def measure(
-    served: Served, both: tuple[Browser, Browser], binary: Path, trace: Path, seconds: float, *, sdk: bool = False
+    served: Served,
+    both: tuple[Browser, Browser],
+    binary: Path,
+    trace: Path,
+    seconds: float,
+    *,
+    sdk: bool = False,
+    restless: bool = False,
 ) -> Run:
     """Run one trace.
 
@@ -131,6 +138,7 @@ async def measure(
         trace: A file of bench/traces.
         seconds: From the viewer's joining on.
         sdk: Whether the viewer is LiveKit's SDK from PyPI, not Chromium.
+        restless: Whether the publisher mutes and publishes anew meanwhile.
     """
     room = f"{trace.stem}-{time.time_ns()}"
     async with contextlib.AsyncExitStack() as stack:
@@ -147,7 +155,9 @@ async def measure(
 
         before, busy, began = await sender.evaluate("publisher.layers()"), _busy_s(), time.monotonic()
         look = _sdk if sdk else _chromium
-        viewer = await look(both[1], origin, through, token(served, room, "viewer"), link, seconds)
+        stirring = sender.evaluate("publisher.stir()") if restless else asyncio.sleep(0)
+        access = token(served, room, "viewer")
+        viewer, _ = await asyncio.gather(look(both[1], origin, through, access, link, seconds), stirring)
         took = time.monotonic() - began
         busy = (_busy_s() - busy) / took / (os.cpu_count() or 1)
         after = await sender.evaluate("publisher.layers()")
