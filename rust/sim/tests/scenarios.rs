@@ -6,6 +6,7 @@ use rtpcore_sim::dice::Dice;
 use rtpcore_sim::faults::{Forgery, Trouble, Way};
 use rtpcore_sim::links::{Conditions, Loss, Rate};
 use rtpcore_sim::media::{Media, Naming};
+use rtpcore_sim::random;
 use rtpcore_sim::{Act, Plan, TrackId, ViewId};
 
 const SVC_VP9: Media = Media::Vp9 { spatial: 3, temporal: 3 };
@@ -352,4 +353,13 @@ fn a_room_of_fifty() {
         }
     }
     plan.run().assert_sound("fifty");
+}
+
+/// Worlds of the sweep in which something was wrong once; the change that added a seed says what.
+#[test]
+fn worlds_that_went_wrong() {
+    let seeds = [171, 266, 1122, 3971, 4542, 5982, 6208, 7541];
+    for seed in seeds {
+        random::plan(seed).run().assert_sound(&format!("seed {seed}"));
+    }
 }

@@ -120,7 +120,6 @@ impl Router {
             senders: Vec::new(),
             workers: 0,
             clocks: Default::default(),
-            newest: Default::default(),
             liveness: Liveness::default(),
             layers: None,
             asked_at: Default::default(),

@@ -31,9 +31,6 @@ impl Router {
     pub(super) fn fan_out_later(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
         let Some(feed) = self.feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = self.store.find(reference) else { return };
-        if let Some(newest) = feed.newest.get_mut(usize::from(packet.encoding)) {
-            *newest = packet.seq.max(*newest);
-        }
         if let Some(layers) = &mut feed.layers {
             let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
             layers.handle_packet(now, packet, is_simulcast);
