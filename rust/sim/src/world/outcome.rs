@@ -82,6 +82,8 @@ impl World<'_> {
     /// The verdict.
     pub(super) fn conclude(mut self) -> Outcome {
         let mut views = vec![ViewOutcome::default(); self.views.len()];
+        // What came last is still under way.
+        self.views.iter_mut().for_each(|view| view.cuts.push(self.now));
         for place in &mut self.places {
             self.violations.extend(place.egress.take_violations());
             for copy in place.egress.copies() {
