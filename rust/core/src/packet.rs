@@ -12,6 +12,8 @@ pub struct Packet {
     pub encoding: u8,
     /// The extended sequence number in the original stream, retransmissions undone.
     pub seq: SeqNo,
+    /// Whether a newer one of its encoding had come before it.
+    pub is_late: bool,
     /// When the datagram was received.
     pub arrived_at: Time,
     /// How long the kernel had held it then, in nanoseconds.
@@ -29,6 +31,7 @@ impl Packet {
     pub const BLANK: Self = Self {
         encoding: 0,
         seq: SeqNo::first(0),
+        is_late: false,
         arrived_at: Time::ZERO,
         waited_ns: 0,
         header: Header::BLANK,

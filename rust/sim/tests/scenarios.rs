@@ -6,6 +6,7 @@ use rtpcore_sim::dice::Dice;
 use rtpcore_sim::faults::{Forgery, Trouble, Way};
 use rtpcore_sim::links::{Conditions, Loss, Rate};
 use rtpcore_sim::media::{Media, Naming};
+use rtpcore_sim::random;
 use rtpcore_sim::{Act, Plan, TrackId, ViewId};
 
 const SVC_VP9: Media = Media::Vp9 { spatial: 3, temporal: 3 };
@@ -353,4 +354,13 @@ fn a_room_of_fifty() {
         }
     }
     plan.run().assert_sound("fifty");
+}
+
+/// Worlds of the sweep in which something was wrong once; the change that added a seed says what.
+#[test]
+fn worlds_that_went_wrong() {
+    let seeds = [171, 266, 844, 1122, 1656, 2997, 3971, 3990, 4542, 5662, 5982, 5984, 6208, 7059, 7541, 7681];
+    for seed in seeds {
+        random::plan(seed).run().assert_sound(&format!("seed {seed}"));
+    }
 }

@@ -25,31 +25,35 @@ pub(super) const fn is_seen(timestamp: u32, newest: u32) -> bool {
 /// Where frames start in a stream of NAL units.
 ///
 /// The first packet with a new timestamp starts a frame. Not so in a keyframe: if its parameter sets are lost and come
-/// as a retransmission, starting a subscriber at the picture behind them gives it nothing to decode. So in a stream
-/// that carries parameter sets in band, a keyframe starts at them, whenever they come.
-#[derive(Clone, Debug, Default)]
+/// as a retransmission, starting a subscriber at the picture behind them gives it nothing to decode. So a keyframe starts
+/// at them, whenever they come; they must come in band (RFC 7742 §6.2), and no description hands them on.
+#[derive(Clone, Debug)]
 pub(super) struct FrameStarts {
     newest: Option<u32>,
     /// The keyframe whose opening parameter set came.
     opened: Option<u32>,
-    /// The highest rank of [`Units::opener`] so far.
+    /// The rank of the parameter set that opens a keyframe of this format, see [`Units::opener`].
     opener: u8,
 }
 
 impl FrameStarts {
+    /// Of a format whose keyframes are opened by parameter sets of this rank.
+    pub(super) const fn new(opener: u8) -> Self {
+        Self { newest: None, opened: None, opener }
+    }
+
     /// Whether the packet with these units starts a frame.
     pub(super) fn is_start(&mut self, units: Units, timestamp: u32) -> bool {
         let is_new = self.newest.is_none_or(|newest| !is_seen(timestamp, newest));
         if is_new {
             self.newest = Some(timestamp);
         }
-        self.opener = self.opener.max(units.opener);
-        if units.opener > 0 && units.opener == self.opener {
+        if units.opener == self.opener {
             let is_first = self.opened != Some(timestamp);
             self.opened = Some(timestamp);
             return is_first;
         }
-        is_new && !units.continues && !(units.keyframe && self.opener > 0)
+        is_new && !units.continues && !units.keyframe
     }
 }
 
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_new_timestamp_starts_a_frame_once() {
-        let mut starts = FrameStarts::default();
+        let mut starts = FrameStarts::new(1);
         assert!(starts.is_start(SLICE, 0xFFFF_F000));
         assert!(!starts.is_start(SLICE, 0xFFFF_F000));
         assert!(starts.is_start(SLICE, 2000), "across the wrap");
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn ten_seconds_back_is_a_new_beginning() {
-        let mut starts = FrameStarts::default();
+        let mut starts = FrameStarts::new(1);
         assert!(starts.is_start(SLICE, 5_000_000));
         assert!(!starts.is_start(SLICE, 4_100_000));
         assert!(starts.is_start(SLICE, 4_099_999));
@@ -82,8 +86,8 @@ mod tests {
 
     #[test]
     fn a_keyframe_starts_at_its_parameter_sets_even_when_they_come_late() {
-        let mut starts = FrameStarts::default();
-        assert!(starts.is_start(IDR, 0), "no parameter sets in band so far");
+        let mut starts = FrameStarts::new(1);
+        assert!(!starts.is_start(IDR, 0), "those of the first are lost");
         assert!(starts.is_start(SPS, 3000));
         assert!(!starts.is_start(IDR, 3000));
         // The next one's are lost, and retransmitted after the frame behind it began.
@@ -95,10 +99,9 @@ mod tests {
 
     #[test]
     fn a_stream_with_video_parameter_sets_starts_there() {
-        let mut starts = FrameStarts::default();
-        assert!(starts.is_start(VPS, 0));
-        assert!(!starts.is_start(SPS, 0));
-        assert!(!starts.is_start(SPS, 3000), "its VPS is missing");
+        let mut starts = FrameStarts::new(2);
+        assert!(!starts.is_start(SPS, 0), "its VPS is missing");
         assert!(starts.is_start(VPS, 3000));
+        assert!(!starts.is_start(SPS, 3000));
     }
 }

@@ -39,7 +39,7 @@ impl Reader {
         Self {
             codec,
             keyframe: None,
-            starts: FrameStarts::default(),
+            starts: FrameStarts::new(if matches!(codec, Codec::H265) { 2 } else { 1 }),
             obu: None,
             sizes: [Resolution::default(); vp9::MAX_SPATIAL],
             history: None,

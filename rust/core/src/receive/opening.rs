@@ -23,8 +23,6 @@ const OLDEST: Duration = Duration::from_millis(300);
 /// The packets of one encoding since its newest keyframe, in the order in which they came.
 #[derive(Clone, Debug)]
 pub struct Opening {
-    /// The newest number that came, of whatever packet.
-    newest: SeqNo,
     /// The number and the timestamp of the keyframe's first packet, and when it came.
     seq: SeqNo,
     timestamp: u32,
@@ -43,12 +41,10 @@ impl Opening {
         let is_start = frame.keyframe && frame.frame_start && frame.spatial == 0 && packet.header.payload_len > 0;
         let is_same = self.len > 0 && self.timestamp == packet.header.timestamp;
         // A keyframe whose first packet was overtaken is no start: what overtook it lies before.
-        let is_newest = packet.seq > self.newest;
-        self.newest = self.newest.max(packet.seq);
         if is_same && packet.seq < self.seq {
             // H.264 says twice where a keyframe starts, and the second was here before the first.
             self.len = 0;
-        } else if is_start && is_newest && !is_same {
+        } else if is_start && !packet.is_late && !is_same {
             (self.seq, self.timestamp, self.at) = (packet.seq, packet.header.timestamp, now);
             (self.first, self.len, self.bytes) = (reference, 0, 0);
             self.push(packet, reference);
@@ -70,11 +66,6 @@ impl Opening {
         self.len > 0 && now.since(self.at) <= OLDEST
     }
 
-    /// The number of the keyframe's first packet.
-    pub fn seq(&self) -> SeqNo {
-        self.seq
-    }
-
     /// Bytes of payload in its packets.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -88,17 +79,7 @@ impl Opening {
 
 impl Default for Opening {
     fn default() -> Self {
-        let nothing = SeqNo(0);
-        Self {
-            newest: nothing,
-            seq: nothing,
-            timestamp: 0,
-            at: Time::ZERO,
-            first: 0,
-            offsets: [0; MOST],
-            len: 0,
-            bytes: 0,
-        }
+        Self { seq: SeqNo(0), timestamp: 0, at: Time::ZERO, first: 0, offsets: [0; MOST], len: 0, bytes: 0 }
     }
 }
 
@@ -132,7 +113,7 @@ mod tests {
         ] {
             opening.handle_packet(now, &packet(seq, timestamp, is_keyframe, is_first), reference);
         }
-        assert_eq!((opening.seq(), taken(&opening)), (SeqNo(13), vec![12, 13, 20]), "two starts of one frame are one");
+        assert_eq!(taken(&opening), [12, 13, 20], "two starts of one frame are one");
         assert!(opening.is_fresh(now + OLDEST) && !opening.is_fresh(now + OLDEST + Duration::from_millis(1)));
     }
 
@@ -140,12 +121,12 @@ mod tests {
     fn a_keyframe_whose_first_packet_was_overtaken_is_no_start() {
         let (mut opening, now) = (Opening::default(), Time::from_millis(1000));
         opening.handle_packet(now, &packet(11, 200, true, false), 1);
-        opening.handle_packet(now, &packet(10, 200, true, true), 2);
+        opening.handle_packet(now, &Packet { is_late: true, ..packet(10, 200, true, true) }, 2);
         assert!(!opening.is_fresh(now));
         // H.264: the second start of one keyframe before its first.
         opening.handle_packet(now, &packet(21, 300, true, true), 3);
         assert!(opening.is_fresh(now));
-        opening.handle_packet(now, &packet(20, 300, true, true), 4);
+        opening.handle_packet(now, &Packet { is_late: true, ..packet(20, 300, true, true) }, 4);
         assert!(!opening.is_fresh(now));
     }
 

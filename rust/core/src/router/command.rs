@@ -223,7 +223,6 @@ impl Router {
             senders: Vec::new(),
             workers: 0,
             clocks: Default::default(),
-            newest: Default::default(),
             liveness: Liveness::default(),
             asked_at: Default::default(),
         });
@@ -349,7 +348,6 @@ impl Router {
             clock_rate: parameters.codecs.first().map_or(90_000, |codec| codec.clock_rate),
             payload_types: payload_types(parameters, &copy.parameters),
             clocks: feed.clocks,
-            newest: feed.newest,
         };
         match (&mut copy.sender, start) {
             (Some(sender), _) => sender.switch_source(source),

@@ -119,7 +119,6 @@ impl Router {
             senders: Vec::new(),
             workers: 0,
             clocks: Default::default(),
-            newest: Default::default(),
             liveness: Liveness::default(),
             layers: None,
             openings: None,

@@ -43,9 +43,6 @@ impl Router {
     pub(super) fn fan_out_later(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
         let Some(feed) = self.feeds.get_mut(feed_index) else { return };
         let Some((packet, ..)) = self.store.find(reference) else { return };
-        if let Some(newest) = feed.newest.get_mut(usize::from(packet.encoding)) {
-            *newest = packet.seq.max(*newest);
-        }
         if let Some(layers) = &mut feed.layers {
             let is_simulcast = feed.parameters.as_ref().is_some_and(|parameters| parameters.encodings.len() > 1);
             layers.handle_packet(now, packet, is_simulcast);
@@ -186,7 +183,8 @@ impl Router {
         if bandwidth.is_some_and(|bandwidth| !bandwidth.can_take(now, opening.bytes())) {
             return None;
         }
-        copy.sender.as_mut()?.rewind(encoding, opening.seq())?;
+        // What it has sent lies before: there is no way back.
+        copy.sender.as_ref().filter(|sender| !sender.has_begun())?;
         let id = feed.id;
         // These have waited for this one follower, not in us: they say nothing of our delay.
         let feed = narrow(feed_index);

@@ -60,7 +60,7 @@ use crate::stats::Traffic;
 use crate::store::{MAX_PACKET, PacketStore};
 use crate::time::Time;
 use crate::transport::{Control, Transport};
-use crate::units::{Bitrate, SeqNo};
+use crate::units::Bitrate;
 use delay::{Departures, Wait};
 use fan_out::Waiting;
 use playout::Playout;
@@ -144,8 +144,6 @@ struct Feed {
     /// The workers that have followers of it, a bit each.
     workers: u64,
     clocks: [Option<ClockMap>; MAX_ENCODINGS],
-    /// By encoding, the newest number that came.
-    newest: [SeqNo; MAX_ENCODINGS],
     liveness: Liveness,
     /// What its layers cost; of video alone.
     layers: Option<Box<LayerRates>>,

@@ -223,6 +223,7 @@ fn take_in(
         // The highest bit is the sender's opinion on whether it is a voice.
         meter.handle_packet(now, level & 0x7F, header.timestamp);
     }
-    let packet = Packet { encoding, seq: accepted.seq, arrived_at: now, waited_ns: 0, header, extensions, descriptor };
+    let (seq, is_late) = (accepted.seq, accepted.order == Order::Late);
+    let packet = Packet { encoding, seq, is_late, arrived_at: now, waited_ns: 0, header, extensions, descriptor };
     Ok((accepted, packet, unreadable))
 }

@@ -15,7 +15,7 @@ use crate::rtp::{ExtensionMap, Header, NtpTime};
 use crate::send::Layer;
 use crate::srtp::{ClearHeader, Inbound, Outbound, Profile};
 use crate::transmit::SendSlab;
-use crate::units::{Pt, Ssrc};
+use crate::units::{Pt, SeqNo, Ssrc};
 
 mod bandwidth;
 mod delay;

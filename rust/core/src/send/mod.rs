@@ -84,9 +84,6 @@ pub struct Source {
     pub payload_types: PayloadTypes,
     /// By encoding, the last sender report; later ones come by [`Sender::handle_clock`].
     pub clocks: [Option<ClockMap>; MAX_ENCODINGS],
-    /// By encoding, the newest number received so far, zero where nothing came: the copy begins behind it. A keyframe whose
-    /// first packet comes late has lost its others to those who follow only now.
-    pub newest: [SeqNo; MAX_ENCODINGS],
 }
 
 /// What a new copy begins with.
@@ -161,7 +158,7 @@ impl Sender {
     pub fn new(start: Start, source: Source) -> Self {
         Self {
             start,
-            selector: Selector::new(source.id, source.shape, source.newest),
+            selector: Selector::new(source.id, source.shape),
             rewriter: Rewriter::new(start.sequence_number, start.timestamp),
             cache: Cache::new(start.history),
             report: Report::new(start.ssrc),
@@ -302,7 +299,7 @@ impl Sender {
 
     /// Follows another track from its next keyframe on; until then packets of the old one are still taken.
     pub fn switch_source(&mut self, source: Source) {
-        self.selector.follow(source.id, source.shape, source.newest);
+        self.selector.follow(source.id, source.shape);
         if source.id == self.source.id {
             self.source = source;
             self.next = None;
@@ -311,10 +308,9 @@ impl Sender {
         }
     }
 
-    /// Lets a copy that has sent nothing yet begin with packets from before it followed, of which `seq` is the first; not
-    /// [`Some`] where it has sent something.
-    pub fn rewind(&mut self, encoding: u8, seq: SeqNo) -> Option<()> {
-        self.stream.is_none().then(|| self.selector.rewind(encoding, seq))
+    /// Whether anything was ever forwarded.
+    pub fn has_begun(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// Takes in a publisher's sender report on one encoding of a followed track; none once the encoding begins anew.

@@ -109,21 +109,18 @@ pub struct Selector {
     target: Option<Layer>,
     forwarding: Forwarding,
     switching: Switching,
-    /// By encoding of `source`, the newest number seen, forwarded or not.
-    seen: [SeqNo; MAX_ENCODINGS],
     pictures: Pictures,
 }
 
 impl Selector {
-    /// Follows `source`, paused. `seen` says by encoding what the newest number is that came before there was a selector.
-    pub fn new(source: SourceId, shape: Shape, seen: [SeqNo; MAX_ENCODINGS]) -> Self {
+    /// Follows `source`, paused.
+    pub fn new(source: SourceId, shape: Shape) -> Self {
         Self {
             source,
             shape,
             target: None,
             forwarding: Forwarding::Nothing,
             switching: Switching::Settled,
-            seen,
             pictures: Pictures::new(),
         }
     }
@@ -131,19 +128,18 @@ impl Selector {
     /// Decides what becomes of one packet of `source`.
     pub fn select(&mut self, source: SourceId, packet: &Packet) -> Decision {
         let stream = Stream { source, encoding: packet.encoding };
-        let is_newest = self.see(stream, packet.seq);
         let Some(target) = self.target else { return Decision::Drop(Drop::Paused) };
         match (self.switching, self.forwarding) {
             (Switching::To(wanted), _) if wanted == stream => {
-                // A keyframe whose first packet was overtaken has lost its rest already: that is no start.
-                if is_newest && is_start(self.shape, packet) {
+                // A keyframe whose first packet was overtaken has lost its rest already, wherever it came: that is no start.
+                if !packet.is_late && is_start(self.shape, packet) {
                     self.begin(stream, target, packet)
                 } else {
                     Decision::Drop(Drop::AwaitingKeyframe)
                 }
             }
             (_, Forwarding::Stream(current)) if current.stream == stream => self.follow_on(current, target, packet),
-            _ => Decision::Drop(if is_newest { Drop::OtherLayer } else { Drop::TooLate }),
+            _ => Decision::Drop(if packet.is_late { Drop::TooLate } else { Drop::OtherLayer }),
         }
     }
 
@@ -161,21 +157,11 @@ impl Selector {
         self.target
     }
 
-    /// Follows another track from its next keyframe on; the old one is forwarded until then. `seen` as in [`Self::new`].
-    pub fn follow(&mut self, source: SourceId, shape: Shape, seen: [SeqNo; MAX_ENCODINGS]) {
-        if source != self.source {
-            self.seen = seen;
-        }
+    /// Follows another track from its next keyframe on; the old one is forwarded until then.
+    pub fn follow(&mut self, source: SourceId, shape: Shape) {
         self.source = source;
         self.shape = shape;
         self.retarget();
-    }
-
-    /// Takes `seq` of an encoding of the followed track for its next packet, whatever was seen of it.
-    pub fn rewind(&mut self, encoding: u8, seq: SeqNo) {
-        if let Some(newest) = self.seen.get_mut(usize::from(encoding)) {
-            *newest = SeqNo(seq.0.saturating_sub(1));
-        }
     }
 
     /// The limit in force, none while paused or waiting for a first keyframe. A stream with fewer layers is forwarded whole.
@@ -219,14 +205,6 @@ impl Selector {
         let encoding = if self.shape == Shape::Simulcast { target.spatial } else { 0 };
         let wanted = Stream { source: self.source, encoding };
         self.switching = if self.stream() == Some(wanted) { Switching::Settled } else { Switching::To(wanted) };
-    }
-
-    /// Whether this is newer than all that came of its encoding.
-    fn see(&mut self, stream: Stream, seq: SeqNo) -> bool {
-        match self.seen.get_mut(usize::from(stream.encoding)) {
-            Some(newest) if stream.source == self.source => core::mem::replace(newest, seq.max(*newest)) < seq,
-            _ => true,
-        }
     }
 
     fn begin(&mut self, stream: Stream, target: Layer, packet: &Packet) -> Decision {

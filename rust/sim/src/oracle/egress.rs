@@ -143,7 +143,7 @@ impl Egress {
                 let copy = copy.ok_or((Rule::Readable, format!("a report on {:?}", report.ssrc)))?;
                 copy.reports.push(now);
                 copy.clock
-                    .handle_report(report.info.ntp_time.0, report.info.rtp_timestamp, tracks, wall_of)
+                    .handle_report(now, report.info.ntp_time.0, report.info.rtp_timestamp, tracks, wall_of)
                     .map_err(|what| (Rule::Clock, what))?;
             }
         }
@@ -231,7 +231,7 @@ impl CopyLog {
             _ => None,
         };
         self.clock
-            .handle_packet(tag.track, header.timestamp, frame.captured_at, tracks, wall_of)
+            .handle_packet(now, tag.track, header.timestamp, frame.captured_at, tracks, wall_of)
             .map_err(|what| (Rule::Clock, what))?;
         let sent = Sent {
             at: now,

@@ -9,7 +9,7 @@ use super::{CopyLog, Ingress, Rule, Sent, Violation};
 use crate::media::{Frame, Media, Track};
 use crate::peer::Studio;
 
-/// Commands wait for the worker's next turn.
+/// Commands wait for the worker's next turn, and so do packets, those that come in at another worker twice.
 const TURN: Duration = Duration::from_millis(2);
 
 /// What arrives longer after its capture is no use to anybody, and nobody has to remember what became of its frame.
@@ -19,7 +19,7 @@ const TOO_LATE: Duration = Duration::from_millis(1800);
 const MOST: usize = 8;
 
 /// Judges all that was sent of one copy. `paused` are the spans in which nothing was wanted, from the command on;
-/// `cuts` are when its stream was told to end, these spans' beginnings included.
+/// `cuts` are when its stream was told to end, these spans' beginnings and the end of the run included.
 pub fn judge(
     copy: &CopyLog,
     studio: &Studio,
@@ -205,9 +205,14 @@ impl<'a> Judge<'a> {
             let frame = self.frame(id);
             // A pause or a switch may cut the last frame of a stream short, and then what comes late comes too late.
             let is_last = order.get(index + 1).is_none_or(|&(next, _)| self.frame(next).is_keyframe);
-            let pause = cuts.iter().copied().find(|&cut| cut > at).unwrap_or(Time::NEVER);
+            // What came just before a cut may have found it done when its turn came.
+            let cut = cuts.iter().find(|&&cut| cut > at).map_or(Time::NEVER, |&cut| cut - TURN);
+            // The next stream begins when its keyframe comes, which is sent a turn later or two.
             let next = order[index + 1..].iter().find(|(next, _)| self.frame(*next).is_keyframe);
-            let ends_at = next.map_or(pause, |&(_, at)| pause.min(at));
+            let ends_at = next.map_or(cut, |&(next, at)| {
+                let came_at = self.ingress.arrival(next.0, next.1, self.frame(next).first);
+                cut.min(at).min(came_at.unwrap_or(at))
+            });
             if let Some(part) = self.left_out(id, frame, &frames, ends_at)
                 && !is_last
             {

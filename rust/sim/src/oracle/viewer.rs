@@ -27,10 +27,10 @@ pub struct Wish {
     pub most: Layer,
 }
 
-/// Checks that a viewer saw what it wanted in the last second before `end`.
-pub fn check(wish: &Wish, shown: &[Shown], end: Time) -> Option<Violation> {
-    let lately: Vec<_> = shown.iter().filter(|shown| end.since(shown.at) < LAST).collect();
-    let own = lately.iter().filter(|shown| shown.tag.track == wish.track.number);
+/// Checks that a viewer saw what it wanted in the last second before `end`; `late` is what it decoded too late to see it.
+pub fn check(wish: &Wish, shown: &[Shown], late: &[Shown], end: Time) -> Option<Violation> {
+    let is_own = |shown: &&Shown| end.since(shown.at) < LAST && shown.tag.track == wish.track.number;
+    let own = shown.iter().filter(is_own);
     let object = |rule, what| Some(Violation { rule, view: wish.view, at: end, what });
     let media = wish.track.media;
     let expected = LAST.as_nanos() / u128::from(media.interval());
@@ -50,11 +50,12 @@ pub fn check(wish: &Wish, shown: &[Shown], end: Time) -> Option<Violation> {
     if media == Media::Opus {
         return None;
     }
-    let is_layer = |shown: &&&Shown| shown.tag.encoding == encoding && shown.spatial == spatial;
-    // What is repaired late helps the frames behind it, but is not shown itself.
-    let of_layer: Vec<_> = own.filter(is_layer).collect();
+    let is_layer = |shown: &&Shown| shown.tag.encoding == encoding && shown.spatial == spatial;
+    // An upper layer is repaired when the lower ones have been shown, time after time where every other picture loses a
+    // packet: it was sent all the same, and who waits for all layers sees it.
+    let of_layer: Vec<_> = own.chain(late.iter().filter(is_own)).filter(is_layer).collect();
     let best = of_layer.iter().map(|shown| shown.temporal).max();
-    if best != Some(temporal) || (of_layer.len() as u128) * 4 < rate {
+    if best != Some(temporal) || (of_layer.len() as u128) * 10 < rate * 6 {
         let what = format!(
             "wants {:?} of {media:?}, gets {} of {rate} frames up to rate {best:?}",
             Layer { spatial: step, temporal },
@@ -70,19 +71,23 @@ mod tests {
     use super::*;
     use crate::media::{Naming, Tag};
 
-    fn judged(encoding: u8, temporal: impl Fn(u32) -> u8, until_ms: u64) -> Option<Rule> {
-        let track = Track { number: 0, media: Media::SIMULCAST, has_rtx: true, naming: Naming::Ssrc };
-        let wish = Wish { view: 0, track, most: Layer { spatial: 2, temporal: 2 } };
-        let shown: Vec<_> = (0..300)
+    fn thirty_a_second(encoding: u8, spatial: u8, temporal: impl Fn(u32) -> u8) -> Vec<Shown> {
+        (0..300)
             .map(|n| Shown {
                 at: Time::from_millis(u64::from(n) * 33),
                 tag: Tag { track: 0, encoding, frame: n, part: 0 },
-                spatial: 0,
+                spatial,
                 temporal: temporal(n),
             })
-            .filter(|shown| shown.at < Time::from_millis(until_ms))
-            .collect();
-        check(&wish, &shown, Time::from_millis(9_900)).map(|violation| violation.rule)
+            .collect()
+    }
+
+    fn judged(encoding: u8, temporal: impl Fn(u32) -> u8, until_ms: u64) -> Option<Rule> {
+        let track = Track { number: 0, media: Media::SIMULCAST, has_rtx: true, naming: Naming::Ssrc };
+        let wish = Wish { view: 0, track, most: Layer { spatial: 2, temporal: 2 } };
+        let mut shown = thirty_a_second(encoding, 0, temporal);
+        shown.retain(|shown| shown.at < Time::from_millis(until_ms));
+        check(&wish, &shown, &[], Time::from_millis(9_900)).map(|violation| violation.rule)
     }
 
     #[test]
@@ -93,6 +98,16 @@ mod tests {
     #[test]
     fn a_stream_gone_quiet_is_objected_to() {
         assert_eq!(judged(2, |n| u8::try_from(n % 3).unwrap(), 9_000), Some(Rule::Seen));
+    }
+
+    #[test]
+    fn a_layer_that_is_always_repaired_too_late_to_be_shown_is_sent() {
+        let media = Media::Av1 { spatial: 2, temporal: 1 };
+        let track = Track { number: 0, media, has_rtx: true, naming: Naming::Ssrc };
+        let wish = Wish { view: 0, track, most: Layer { spatial: 1, temporal: 0 } };
+        let [shown, late] = [0, 1].map(|spatial| thirty_a_second(0, spatial, |_| 0));
+        let rule = |late| check(&wish, &shown, late, Time::from_millis(9_900)).map(|violation| violation.rule);
+        assert_eq!((rule(&late), rule(&[])), (None, Some(Rule::Layer)));
     }
 
     #[test]

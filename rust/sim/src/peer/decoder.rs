@@ -36,12 +36,18 @@ pub struct Decoder {
     order: VecDeque<FrameId>,
     newest: SeqNo,
     shown: Vec<Shown>,
+    late: Vec<Shown>,
 }
 
 impl Decoder {
     /// What was shown, in order.
     pub fn shown(&self) -> &[Shown] {
         &self.shown
+    }
+
+    /// What was decoded too late to be shown: newer frames had been.
+    pub fn late(&self) -> &[Shown] {
+        &self.late
     }
 
     /// Takes one packet.
@@ -60,6 +66,8 @@ impl Decoder {
             if first >= self.newest {
                 self.newest = first;
                 self.shown.push(shown);
+            } else {
+                self.late.push(shown);
             }
         }
         while self.waiting.len() > MOST_WAITING {

@@ -16,6 +16,8 @@ use crate::peer::Shown;
 pub struct ViewOutcome {
     /// The frames that were shown, in order.
     pub shown: Vec<Shown>,
+    /// Those that were decoded too late to be shown.
+    pub late: Vec<Shown>,
     /// Packets that were sent to it, retransmissions not counted.
     pub sent: usize,
     /// Keyframes that it asked for.
@@ -82,6 +84,8 @@ impl World<'_> {
     /// The verdict.
     pub(super) fn conclude(mut self) -> Outcome {
         let mut views = vec![ViewOutcome::default(); self.views.len()];
+        // What came last is still under way.
+        self.views.iter_mut().for_each(|view| view.cuts.push(self.now));
         for place in &mut self.places {
             self.violations.extend(place.egress.take_violations());
             for copy in place.egress.copies() {
@@ -93,6 +97,7 @@ impl World<'_> {
             for view in place.peer.views() {
                 let outcome = &mut views[view.number];
                 outcome.shown.extend(view.decoder().shown());
+                outcome.late.extend(view.decoder().late());
                 outcome.asked_keyframes += view.asked_keyframes();
             }
         }
@@ -123,7 +128,7 @@ impl World<'_> {
             let is_calm = troubled.map(|fault| fault.until).max().unwrap_or(Time::ZERO) <= settled;
             if is_there && is_calm {
                 let wish = Wish { view: number, track: self.tracks[view.track], most: view.most };
-                self.violations.extend(viewer::check(&wish, &views[number].shown, self.now));
+                self.violations.extend(viewer::check(&wish, &views[number].shown, &views[number].late, self.now));
             }
             debug_assert!(self.places[view.peer].peer.views().iter().all(|view| view.ssrc == ssrc_of(view.number)));
         }

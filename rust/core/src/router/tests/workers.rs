@@ -73,6 +73,24 @@ fn a_track_crosses_once_per_worker_and_parcels_come_home() {
 }
 
 #[test]
+fn a_follower_elsewhere_does_not_begin_with_a_keyframe_that_was_overtaken() {
+    let mut pair = Pair::new();
+    let mut publisher = pair.0[0].add(1);
+    let track = pair.0[0].publish(1, 1);
+    let mut follower = pair.0[1].add(2);
+    let [keyframe, next] = [true, false].map(|is_keyframe| publisher.frame(0, is_keyframe));
+    pair.0[0].hear(&publisher, &next);
+    pair.0[1].subscribe(2, track);
+    pair.settle();
+    pair.0[0].hear(&publisher, &keyframe);
+    pair.settle();
+    assert!(rtp(&pair.0[1].heard(&mut follower)).is_empty(), "what came before it was followed does not come again");
+    pair.0[0].frame(&mut publisher, 0, true);
+    pair.settle();
+    assert_eq!(rtp(&pair.0[1].heard(&mut follower)).len(), 1);
+}
+
+#[test]
 fn a_keyframe_is_asked_for_across_workers_once_per_interval() {
     let mut pair = Pair::new();
     let mut publisher = pair.0[0].add(1);

@@ -187,8 +187,7 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
                 1..=3 => sender.resume(),
                 4 => {
                     followed = 1 + u32::try_from(dice.roll(2)).unwrap();
-                    let newest = newest[followed as usize];
-                    sender.switch_source(Source { newest, ..source(SourceId(followed), Shape::Simulcast) });
+                    sender.switch_source(source(SourceId(followed), Shape::Simulcast));
                 }
                 _ => sender.set_target(target),
             }
@@ -229,6 +228,7 @@ fn play(seed: u64, ticks: u64, trouble: Trouble) -> Trace {
         for ((at, _), (id, mut packet)) in core::mem::replace(&mut wire, rest) {
             packet.arrived_at = Time::from_nanos(at * 1000);
             let newest = &mut newest[id.0 as usize][usize::from(id.1)];
+            packet.is_late = packet.seq <= *newest;
             *newest = packet.seq.max(*newest);
             take(&mut trace, &mut sender, id, packet);
         }

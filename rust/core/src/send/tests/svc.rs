@@ -96,7 +96,7 @@ fn play(seed: u64, shape: Shape, ticks: u64, trouble: Trouble) -> Trace {
     let mut sender = Sender::new(Start { history: 1024, ..START }, source(SOURCE, shape));
     sender.set_target(layer(2, 1));
     let mut wire: BTreeMap<(u64, u64), (FrameId, Packet)> = BTreeMap::new();
-    let mut order = 0;
+    let (mut order, mut newest) = (0, SeqNo(0));
     for tick in 0..ticks {
         if dice.percent(trouble.restless) {
             match dice.roll(10) {
@@ -120,6 +120,8 @@ fn play(seed: u64, shape: Shape, ticks: u64, trouble: Trouble) -> Trace {
         let rest = wire.split_off(&((tick + 1) * 33_000, 0));
         for ((at, _), (id, mut packet)) in core::mem::replace(&mut wire, rest) {
             packet.arrived_at = Time::from_nanos(at * 1000);
+            packet.is_late = packet.seq <= newest;
+            newest = packet.seq.max(newest);
             take(&mut trace, &mut sender, id, packet);
         }
     }
