@@ -87,6 +87,7 @@ unit: needs-rust needs-unit $(EXTENSION)  ## Tests of the crates and of the pack
 sim: needs-rust  ## Rooms in virtual time: the committed seeds, SEEDS=1000 more of them if asked, calls on bad networks
 	$(OF_MACHINE) cargo test --quiet --package rtpcore-sim $(LOCKED)
 	$(OF_MACHINE) cargo run --quiet --package rtpcore-sim --bin quality $(LOCKED) -- --check
+	$(if $(SEEDS),$(OF_MACHINE) cargo run --quiet --package rtpcore-sim --bin sweep $(LOCKED) -- --seeds 0..$(SEEDS))
 
 .PHONY: fuzz
 fuzz: needs-rust needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECONDS (15) each
