@@ -154,7 +154,8 @@ def end(ufrag: str) -> TransportParameters:
 
 def answer_to(offer: str) -> str:
     """As a client answers that takes all but repair packets; its media section is the last."""
-    return str(sdp.Negotiation().answer(sdp.parse(offer), end("peer")))
+    lines = [line for line in offer.splitlines(keepends=True) if not line.startswith("a=ssrc-group:FEC-FR")]
+    return str(sdp.Negotiation().answer(sdp.parse("".join(lines)), end("peer")))
 
 
 def repaired(section: sdp.MediaSection) -> tuple[bool, tuple[int, ...] | None]:

@@ -130,8 +130,9 @@ pub fn add_receiver(transport: TransportId, receiver: ReceiverId, media: Media) 
             kind: media.kind(),
             mid: Mid::new(b"0"),
             codecs: vec![CodecParameters { transport_cc: true, ..media.codec(Some(Pt(97))) }],
-            encodings: vec![EncodingParameters { rid: None, ssrc: Some(PUBLISHED), rtx_ssrc: None }],
+            encodings: vec![EncodingParameters { rid: None, ssrc: Some(PUBLISHED), rtx_ssrc: None, fec_ssrc: None }],
             extensions: extensions(media),
+            fec: None,
         }),
     }
 }

@@ -34,7 +34,8 @@ const RTX: Pt = Pt(97);
 const FLEXFEC: Pt = Pt(110);
 const OPUS: Pt = Pt(111);
 const RED: Pt = Pt(63);
-/// Of the publisher: two encodings with their retransmissions, audio, another video track, and two that nobody expects.
+/// Of the publisher: two encodings with their retransmissions, audio, another video track, one that nobody expects, and the
+/// other track's repair packets.
 const SSRCS: [u32; 8] = [10, 11, 20, 21, 30, 40, 50, 60];
 
 fuzz_target!(|data: &[u8]| {
@@ -157,6 +158,7 @@ impl World {
         let payload_type = match (ssrc, flags >> 6) {
             (_, 3) => Pt(flags & 0x7F),
             (11 | 21, _) => RTX,
+            (60, _) => FLEXFEC,
             (30, 1) => RED,
             (30, _) => OPUS,
             _ => VIDEO,
@@ -400,6 +402,7 @@ fn track(number: u8, codec: Codec) -> ReceiverParameters {
         rid: Rid::new(rid),
         ssrc: Some(Ssrc(ssrc)),
         rtx_ssrc: Some(Ssrc(ssrc + 1)),
+        fec_ssrc: None,
     };
     ReceiverParameters {
         kind: if number == 1 { Kind::Audio } else { Kind::Video },
@@ -408,9 +411,10 @@ fn track(number: u8, codec: Codec) -> ReceiverParameters {
         encodings: match number {
             0 => vec![encoding(b"l", 10), encoding(b"h", 20)],
             1 => vec![EncodingParameters::default()],
-            _ => vec![EncodingParameters { ssrc: Some(Ssrc(40)), ..Default::default() }],
+            _ => vec![EncodingParameters { ssrc: Some(Ssrc(40)), fec_ssrc: Some(Ssrc(60)), ..Default::default() }],
         },
         extensions: extensions(),
+        fec: (number == 2).then_some(FLEXFEC),
     }
 }
 

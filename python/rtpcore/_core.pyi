@@ -98,6 +98,7 @@ class _EncodingStats(TypedDict):
     size: tuple[int, int] | None
     nacks: int
     keyframe_requests: int
+    recovered: int
 
 class _ReceiverStats(TypedDict):
     encodings: list[_EncodingStats]

@@ -84,11 +84,13 @@ class Encoding:
         rid: The restriction identifier, 1 to 16 characters.
         ssrc: The SSRC, where SDP announced it.
         rtx_ssrc: The SSRC of its retransmissions, where SDP announced it.
+        fec_ssrc: The SSRC of its repair packets (FlexFEC), where SDP announced it.
     """
 
     rid: str | None = None
     ssrc: int | None = None
     rtx_ssrc: int | None = None
+    fec_ssrc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class TrackParameters:
         stream_id: The media stream that the track belongs to (RFC 8830); empty for none.
         track_id: The track's name at its sender; empty if it was not told.
         direction: As the peer wrote it.
-        fec_payload_type: That of flexfec-03, where the peer takes repair packets.
+        fec_payload_type: That of flexfec-03, where the peer takes repair packets, or sends them for its one encoding.
     """
 
     mid: str | None

@@ -118,6 +118,7 @@ class EncodingStats:
         size: Width and height of the last keyframe, where the codec tells in the clear.
         nacks: Packets asked for again.
         keyframe_requests: Keyframes asked for.
+        recovered: Packets that were lost and made again out of repair packets (FlexFEC).
     """
 
     packets_received: int
@@ -129,6 +130,7 @@ class EncodingStats:
     size: tuple[int, int] | None
     nacks: int
     keyframe_requests: int
+    recovered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

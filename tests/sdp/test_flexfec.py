@@ -36,6 +36,12 @@ def groups(section: sdp.MediaSection) -> dict[str, tuple[int, ...]]:
     return {group.semantics: group.ssrcs for group in section.all(sdp.SsrcGroup)}
 
 
+def answered(offer: sdp.SessionDescription, end: End) -> sdp.SessionDescription:
+    """What a subscriber without repair packets says: one of our own takes them from publishers that group them."""
+    plain = sdp.parse(str(offer).replace("a=ssrc-group:FEC-FR 11 13\r\n", ""))
+    return sdp.parse(str(sdp.Negotiation().answer(plain, end("peerA", lite=False, sctp_port=None))))
+
+
 def taking(answer: sdp.SessionDescription, number: int) -> sdp.SessionDescription:
     """The same answer of a subscriber that takes repair packets."""
     text = str(answer).replace("\r\n", "\n")
@@ -63,8 +69,8 @@ def test_without_a_stream_for_it_it_is_not_offered(end: End) -> None:
 
 def test_an_answer_without_it_drops_it(end: End) -> None:
     node, offer = offered(end)
-    answer = sdp.parse(str(sdp.Negotiation().answer(offer, end("peerA", lite=False, sctp_port=None))))
-    assert fec_number(answer.media[0]) is None, "our own end takes none"
+    answer = answered(offer, end)
+    assert fec_number(answer.media[0]) is None
     (agreed,) = node.apply(answer).senders
     assert (agreed.fec_payload_type, agreed.fec_ssrc) == (None, None)
     assert agreed.rtx_ssrc == 12, "retransmission is another matter"
@@ -73,7 +79,7 @@ def test_an_answer_without_it_drops_it(end: End) -> None:
 @pytest.mark.parametrize("number", [110, 123])
 def test_an_answer_with_it_says_under_which_number(end: End, number: int) -> None:
     node, offer = offered(end)
-    answer = sdp.Negotiation().answer(offer, end("peerA", lite=False, sctp_port=None))
+    answer = answered(offer, end)
     (agreed,) = node.apply(taking(answer, number)).senders
     assert (agreed.fec_payload_type, agreed.fec_ssrc) == (number, 13)
 
@@ -81,7 +87,7 @@ def test_an_answer_with_it_says_under_which_number(end: End, number: int) -> Non
 def test_it_is_offered_again_where_it_was_dropped(end: End) -> None:
     """Another client may answer the next offer."""
     node, offer = offered(end)
-    node.apply(sdp.parse(str(sdp.Negotiation().answer(offer, end("peerA", lite=False, sctp_port=None)))))
+    node.apply(answered(offer, end))
     again = sdp.parse(str(node.offer(end(sctp_port=None), senders=[sender("0")])))
     assert fec_number(again.media[0]) == 110
 
@@ -121,3 +127,20 @@ def test_answering_an_offer_without_it(load: Load, end: End) -> None:
 def test_a_publisher_is_not_asked_for_it(load: Load, end: End) -> None:
     answer = sdp.answer(load("chrome_ssrc"), end())
     assert all(fec_number(section) is None for section in answer.media)
+
+
+def test_what_a_publisher_sends_beside_its_video_is_taken(end: End) -> None:
+    _, offer = offered(end)
+    (track,) = offer.tracks
+    assert (track.fec_payload_type, track.encodings[0].fec_ssrc) == (110, 13)
+    answer = sdp.Negotiation().answer(offer, end(sctp_port=None))
+    assert fec_number(answer.media[0]) == 110
+
+
+def test_without_a_group_nobody_knows_whose_repair_packets_they_are(end: End) -> None:
+    _, offer = offered(end)
+    text = str(offer).replace("a=ssrc-group:FEC-FR 11 13\r\n", "")
+    (track,) = sdp.parse(text).tracks
+    assert (track.fec_payload_type, track.encodings[0].fec_ssrc) == (None, None)
+    answer = sdp.Negotiation().answer(sdp.parse(text), end(sctp_port=None))
+    assert fec_number(answer.media[0]) is None

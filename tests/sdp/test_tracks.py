@@ -153,7 +153,7 @@ def test_second_ssrcs_of_groups_start_no_stream(load: Load) -> None:
         load("chrome_ssrc"),
         ("a=ssrc-group:FID 3735928559 305419896", "a=ssrc:5 cname:x\na=ssrc-group:FEC-FR 3735928559 5"),
     )
-    assert offer.tracks[1].encodings == (Encoding(None, 3735928559),)
+    assert offer.tracks[1].encodings == (Encoding(None, 3735928559, fec_ssrc=5),)
 
 
 def test_candidates_kept_of_one_peer_have_a_bound(load: Load) -> None:

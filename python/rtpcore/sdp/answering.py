@@ -141,6 +141,7 @@ def _answer_rtp(
         ],
         [_mirror(rid, codecs) for rid in rids],
         sender,
+        fec=None if track is None else track.fec_payload_type,
     )
 
 

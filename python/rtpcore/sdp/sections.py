@@ -88,6 +88,8 @@ def rtp_section(
     extensions: Iterable[Extmap],
     rids: Sequence[Rid] = (),
     sender: SenderParameters | None = None,
+    *,
+    fec: int | None = None,
 ) -> MediaSection:
     """Audio or video.
 
@@ -98,20 +100,21 @@ def rtp_section(
         extensions: Under their ids.
         rids: Of simulcast that we receive, smallest first.
         sender: What we send.
+        fec: The payload type of the repair packets that we receive.
     """
     lines = [*head.attributes, *transport, *extensions]
     if sender is not None:
         # Stream "-" says that the track belongs to none (RFC 8830 §2).
         lines.append(Msid(sender.stream_id or "-", sender.track_id or None))
-    fec = _fec_codecs(sender)
-    for codec in (*codecs, *fec):
+    repairs = _fec_codecs(fec if sender is None or sender.fec_payload_type is None else sender.fec_payload_type)
+    for codec in (*codecs, *repairs):
         lines += _codec_lines(codec)
     if rids:
         lines += rids
         lines.append(Simulcast(recv=tuple((rid.id,) for rid in rids)))
     if sender is not None:
         lines += _ssrc_lines(sender)
-    numbers = (str(codec.payload_type) for codec in fec)
+    numbers = (str(codec.payload_type) for codec in repairs)
     return replace(head, port=9, formats=(*head.formats, *numbers), attributes=tuple(lines))
 
 
@@ -185,10 +188,8 @@ def repaired(sender: SenderParameters, wanted: TrackParameters) -> Repaired:
     return {"fec_payload_type": number, "fec_ssrc": sender.fec_ssrc if number is not None else None}
 
 
-def _fec_codecs(sender: SenderParameters | None) -> tuple[Codec, ...]:
-    if sender is None or sender.fec_payload_type is None:
-        return ()
-    return (replace(FLEXFEC, payload_type=sender.fec_payload_type),)
+def _fec_codecs(number: int | None) -> tuple[Codec, ...]:
+    return () if number is None else (replace(FLEXFEC, payload_type=number),)
 
 
 def _codec_lines(codec: Codec) -> list[AnyAttribute]:

@@ -158,17 +158,19 @@ def _read(
         if not codecs:
             continue
         stream_id, track_id = _names(section)
+        encodings = () if way == "recvonly" else _encodings(description, section, codecs, capabilities)
+        has_fec = way == "recvonly" or any(encoding.fec_ssrc is not None for encoding in encodings)
         tracks.append(
             TrackParameters(
                 mid=section.mid,
                 kind=cast("Kind", section.kind),
                 codecs=codecs,
-                encodings=() if way == "recvonly" else _encodings(description, section, codecs, capabilities),
+                encodings=encodings,
                 extensions=read_extensions(description, section, capabilities, way),
                 stream_id=stream_id if way == "sendonly" else "",
                 track_id=track_id if way == "sendonly" else "",
                 direction=direction,
-                fec_payload_type=read_fec(section) if way == "recvonly" else None,
+                fec_payload_type=read_fec(section) if has_fec else None,
             )
         )
     return tuple(tracks)
@@ -250,13 +252,18 @@ def _encodings(
     if rids := simulcast_rids(description, section, codecs, capabilities):
         return tuple(Encoding(rid=rid.id) for rid in _smallest_first(rids))
     groups = section.all(SsrcGroup)
-    repairs = {group.ssrcs[0]: group.ssrcs[1] for group in groups if group.semantics == "FID" and len(group.ssrcs) == 2}
+    pairs = [group for group in groups if len(group.ssrcs) == 2]
+    repairs = {group.ssrcs[0]: group.ssrcs[1] for group in pairs if group.semantics == "FID"}
+    protections = {group.ssrcs[0]: group.ssrcs[1] for group in pairs if group.semantics == "FEC-FR"}
     simulcast = next((group.ssrcs for group in groups if group.semantics == "SIM" and group.ssrcs), ())
     # Neither the repairs nor the second SSRC of a FEC group starts a stream of its own.
     secondary = {ssrc for group in groups if group.semantics != "SIM" for ssrc in group.ssrcs[1:]}
     announced = dict.fromkeys(item.ssrc for item in section.all(Ssrc))
     primary = list(dict.fromkeys(simulcast))[:MAX_ENCODINGS] or [s for s in announced if s not in secondary][:1]
-    return tuple(Encoding(ssrc=ssrc, rtx_ssrc=repairs.get(ssrc)) for ssrc in primary) or (Encoding(),)
+    if len(primary) > 1 or read_fec(section) is None:
+        # Nobody protects encodings by themselves.
+        protections = {}
+    return tuple(Encoding(None, ssrc, repairs.get(ssrc), protections.get(ssrc)) for ssrc in primary) or (Encoding(),)
 
 
 def _names(section: MediaSection) -> tuple[str, str]:

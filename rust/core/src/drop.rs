@@ -72,6 +72,8 @@ reasons! {
     PaddingOnly => "padding_only",
     /// A retransmission (RFC 4588) of nothing: no original number in it, or no stream it belongs to.
     BadRtx => "bad_rtx",
+    /// A repair packet that does not parse, or repairs no stream of ours.
+    BadFec => "bad_fec",
     /// The same packet or message arrived before, in the original or again.
     Duplicate => "duplicate",
     /// Nobody follows the track.

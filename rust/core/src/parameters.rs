@@ -49,6 +49,8 @@ pub struct EncodingParameters {
     pub ssrc: Option<Ssrc>,
     /// The SSRC of its retransmissions (an FID group), where SDP announced it.
     pub rtx_ssrc: Option<Ssrc>,
+    /// The SSRC of its repair packets (an FEC-FR group, RFC 5956 §4.3), where SDP announced it.
+    pub fec_ssrc: Option<Ssrc>,
 }
 
 /// A track that a publisher brings.
@@ -64,6 +66,8 @@ pub struct ReceiverParameters {
     pub encodings: Vec<EncodingParameters>,
     /// What the extension ids of the media section mean.
     pub extensions: ExtensionMap,
+    /// The payload type of flexfec-03, where repair packets were negotiated.
+    pub fec: Option<Pt>,
 }
 
 /// How repair packets are sent (draft-ietf-payload-flexible-fec-scheme-03).

@@ -165,6 +165,8 @@ pub struct EncodingStats {
     pub frames_per_second: u32,
     /// Width and height of the last keyframe, where the codec tells in the clear.
     pub size: Option<(u16, u16)>,
+    /// Packets that were lost and made again out of repair packets (FlexFEC).
+    pub recovered: u64,
     /// Requests for retransmission sent.
     pub nacks: u64,
     /// Requests for keyframes sent.

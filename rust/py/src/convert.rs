@@ -39,6 +39,7 @@ pub(crate) fn receiver(track: &Bound<'_, PyAny>) -> Result<ReceiverParameters, E
         codecs: codecs_of(track)?,
         encodings,
         extensions: extensions_of(track)?,
+        fec: field::<Option<u8>>(track, "fec_payload_type")?.map(payload_type).transpose()?,
     })
 }
 
@@ -131,6 +132,7 @@ fn encoding_of(encoding: &Bound<'_, PyAny>) -> Result<EncodingParameters, Error>
         rid,
         ssrc: field::<Option<u32>>(encoding, "ssrc")?.map(Ssrc),
         rtx_ssrc: field::<Option<u32>>(encoding, "rtx_ssrc")?.map(Ssrc),
+        fec_ssrc: field::<Option<u32>>(encoding, "fec_ssrc")?.map(Ssrc),
     })
 }
 

@@ -116,6 +116,7 @@ fn encoding_dict<'py>(py: Python<'py>, stats: &EncodingStats) -> PyResult<Bound<
     dict.set_item("bitrate_bps", stats.bitrate.as_bps())?;
     dict.set_item("frames_per_second", stats.frames_per_second)?;
     dict.set_item("size", stats.size)?;
+    dict.set_item("recovered", stats.recovered)?;
     dict.set_item("nacks", stats.nacks)?;
     dict.set_item("keyframe_requests", stats.keyframe_requests)?;
     Ok(dict)

@@ -74,7 +74,7 @@ impl Parity {
     }
 
     /// As a repair packet says it.
-    pub(super) fn repair(&self, ssrc: Option<Ssrc>, base: u16, mask: u128) -> Repair<'_> {
+    pub fn repair(&self, ssrc: Option<Ssrc>, base: u16, mask: u128) -> Repair<'_> {
         let Self { flags, length, timestamp, .. } = *self;
         Repair { ssrc, base, mask, flags, length, timestamp, body: self.body.get(..self.used).unwrap_or(&[]) }
     }

@@ -28,6 +28,8 @@ pub enum Flow {
     Media,
     /// Retransmissions (RFC 4588).
     Rtx,
+    /// Repair packets (flexfec-03), and what was recovered from them.
+    Fec,
 }
 
 /// Where a packet goes.
@@ -125,6 +127,7 @@ struct Encoding {
     announced: EncodingParameters,
     media: Holder,
     rtx: Holder,
+    fec: Holder,
 }
 
 /// Who holds a place now.
@@ -146,7 +149,7 @@ impl Bindings {
         if parameters.mid.is_some() && self.live().any(|(_, section)| section.mid == parameters.mid) {
             return Err(BindError::MidTaken);
         }
-        let mut announced = parameters.encodings.iter().flat_map(|e| [e.ssrc, e.rtx_ssrc]).flatten();
+        let mut announced = parameters.encodings.iter().flat_map(|e| [e.ssrc, e.rtx_ssrc, e.fec_ssrc]).flatten();
         if announced.any(|ssrc| self.announced(ssrc, &Identifiers::default()).is_some()) {
             return Err(BindError::SsrcTaken);
         }
@@ -248,6 +251,8 @@ impl Bindings {
                     Flow::Media
                 } else if announced.rtx_ssrc == Some(ssrc) {
                     Flow::Rtx
+                } else if announced.fec_ssrc == Some(ssrc) {
+                    Flow::Fec
                 } else {
                     return None;
                 };
@@ -310,6 +315,7 @@ impl Bindings {
         Some(match place.flow {
             Flow::Media => &mut encoding.media,
             Flow::Rtx => &mut encoding.rtx,
+            Flow::Fec => &mut encoding.fec,
         })
     }
 }
@@ -327,9 +333,10 @@ impl Section {
             payload_types.push((codec.payload_type, Flow::Media));
             payload_types.extend(codec.rtx.map(|pt| (pt, Flow::Rtx)));
         }
+        payload_types.extend(parameters.fec.map(|pt| (pt, Flow::Fec)));
         let holder = Holder::default();
-        let encodings =
-            parameters.encodings.iter().map(|&announced| Encoding { announced, media: holder, rtx: holder }).collect();
+        let encoding = |&announced| Encoding { announced, media: holder, rtx: holder, fec: holder };
+        let encodings = parameters.encodings.iter().map(encoding).collect();
         Self { receiver, mid: parameters.mid, payload_types, encodings }
     }
 

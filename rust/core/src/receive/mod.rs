@@ -91,9 +91,11 @@ enum Payload {
 struct Encoding {
     media: Stream,
     rtx: Stream,
+    fec: Stream,
     nack: Option<NackList>,
     keyframes: KeyframeRequests,
     repaired: u64,
+    recovered: u64,
     /// Which SSRC retransmits which: numbers of a source that was replaced mean nothing in the new one's.
     rtx_of: Option<(Ssrc, Ssrc)>,
     /// The codec of the newest packet: its clock rate is that of sender reports.
@@ -115,6 +117,8 @@ pub struct EncodingStats {
     pub lost: u64,
     /// Packets that came as retransmissions and were needed.
     pub repaired: u64,
+    /// Packets that were lost and made out of repair packets.
+    pub recovered: u64,
     /// Numbers asked for, repeats included.
     pub nacked: u64,
     /// Packets that never came.
@@ -137,9 +141,11 @@ impl Receiver {
         let encoding = || Encoding {
             media: Stream::default(),
             rtx: Stream::default(),
+            fec: Stream::default(),
             nack: is_nacked.then(NackList::new),
             keyframes: KeyframeRequests::new(preferred, keyframe_interval),
             repaired: 0,
+            recovered: 0,
             rtx_of: None,
             codec: 0,
         };
@@ -175,6 +181,11 @@ impl Receiver {
                 encoding.repaired += 1;
                 (index, received, original)
             }
+            (Some(Payload::Media(index)), Flow::Fec) => {
+                let received = encoding.media.repair(header.sequence_number)?;
+                encoding.recovered += 1;
+                (index, received, *header)
+            }
             (Some(Payload::Media(_) | Payload::Rtx(_)), _) => return Err(Drop::BadRtx),
             (Some(Payload::Unknown) | None, _) => return Err(Drop::UnknownPayloadType),
         };
@@ -188,6 +199,20 @@ impl Receiver {
             is_padding: header.payload_len == 0,
             header,
         })
+    }
+
+    /// Takes in a repair packet of `size` bytes of payload that [`Bindings::bind`] routed here.
+    ///
+    /// Fails with [`Drop::Duplicate`] or [`Drop::TooLate`].
+    pub fn accept_repair(&mut self, now: Time, route: Route, header: &Header, size: usize) -> Result<(), Drop> {
+        let encoding = self.encodings.get_mut(usize::from(route.encoding)).ok_or(Drop::UnknownSsrc)?;
+        let size = u32::try_from(size).map_err(|_| Drop::Oversized)?;
+        encoding.fec.receive(now, 90_000, header, size).map(drop)
+    }
+
+    /// The SSRC that an encoding's media come on; none before the first packet.
+    pub fn ssrc(&self, encoding: u8) -> Option<Ssrc> {
+        self.encodings.get(usize::from(encoding))?.media.ssrc()
     }
 
     /// A keyframe of `encoding` begins with packet `seq`: wishes are granted, older losses are moot.
@@ -290,6 +315,7 @@ impl Receiver {
             jitter: encoding.media.jitter(),
             lost: encoding.media.lost(),
             repaired: encoding.repaired,
+            recovered: encoding.recovered,
             nacked: nack.map_or(0, NackList::asked),
             gave_up: nack.map_or(0, NackList::gave_up),
             media: encoding.media.totals(),
@@ -332,6 +358,7 @@ impl Encoding {
         match flow {
             Flow::Media => &mut self.media,
             Flow::Rtx => &mut self.rtx,
+            Flow::Fec => &mut self.fec,
         }
     }
 }

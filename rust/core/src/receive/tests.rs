@@ -33,6 +33,7 @@ fn parameters(encodings: usize) -> ReceiverParameters {
         codecs: vec![codec(Codec::Vp8, 96, Some(97), 90_000), codec(Codec::H264, 102, Some(103), 90_000)],
         encodings: vec![EncodingParameters::default(); encodings],
         extensions: ExtensionMap::NONE,
+        fec: None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::bandwidth::{Bandwidth, Feedback};
 use crate::command::{Command, Remote, Security};
 use crate::crossing::Crossing;
 use crate::event::{Event, Reason, TransportState};
+use crate::fec::Recovery;
 use crate::id::{ReceiverId, SenderId, TransportId};
 use crate::parameters::{Kind, ReceiverParameters, SenderParameters};
 use crate::payload::{Codec, Reader};
@@ -213,6 +214,7 @@ impl Router {
             has_started: Default::default(),
             keyframe_requests: Default::default(),
             meter,
+            recovery: recovery_of(&parameters),
         });
         let feed = self.feeds.insert(Feed {
             id,
@@ -447,4 +449,10 @@ impl Router {
             self.release_foreign_feed(index);
         }
     }
+}
+
+/// What makes a track's lost packets again: where it has one encoding and its repair packets have an SSRC that was announced.
+fn recovery_of(parameters: &ReceiverParameters) -> Option<Box<Recovery>> {
+    let [only] = parameters.encodings.as_slice() else { return None };
+    parameters.fec.and(only.fec_ssrc).map(|_| Box::new(Recovery::new(None)))
 }

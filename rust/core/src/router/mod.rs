@@ -21,6 +21,7 @@ mod hub;
 mod playout;
 mod protection;
 mod receive;
+mod recovery;
 mod redundancy;
 mod report;
 mod session;
@@ -45,6 +46,7 @@ use crate::crossing::{Crossing, Parcel};
 use crate::data::Hub;
 use crate::drop::{Drop, DropCounts};
 use crate::event::{Event, Reason, TransportState};
+use crate::fec::Recovery;
 use crate::histogram::Histogram;
 use crate::ice::{self, Path};
 use crate::id::{HubId, MemberId, ReceiverId, SenderId, TransportId};
@@ -164,6 +166,8 @@ struct Intake {
     keyframe_requests: [u64; MAX_ENCODINGS],
     /// Of audio whose sender says how loud it is.
     meter: Option<Meter>,
+    /// Where the publisher sends repair packets.
+    recovery: Option<Box<Recovery>>,
 }
 
 /// One subscriber's copy.

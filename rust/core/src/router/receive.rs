@@ -126,11 +126,20 @@ impl Router {
         let route = transport.bindings.bind(now, &header, &Identifiers::read(&extensions, packet))?;
         if route.flow == Flow::Media {
             transport.media_ssrc = header.ssrc;
+        } else if route.flow == Flow::Fec {
+            let start = usize::from(header.payload_offset);
+            let payload = packet.get(start..start + usize::from(header.payload_len)).ok_or(Drop::BadRtp)?;
+            self.scratch.clear();
+            self.scratch.extend_from_slice(payload);
         }
         let slot = transport.receivers.get(usize::from(route.receiver)).copied().flatten();
         let feed_index = slot.ok_or(Drop::UnknownSsrc)? as usize;
+        if route.flow == Flow::Fec {
+            return self.handle_repair(now, index, feed_index, route, &header);
+        }
         let feed = self.feeds.get_mut(feed_index).ok_or(Drop::UnknownSsrc)?;
         let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
+        let has_repair = intake.recovery.is_some();
         let (accepted, mut packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
         let waited_ns = now.as_nanos().saturating_sub(arrived_at.as_nanos());
         packet.waited_ns = u32::try_from(waited_ns).unwrap_or(u32::MAX);
@@ -150,11 +159,14 @@ impl Router {
         let reference = self.store.commit(u32::try_from(feed_index).unwrap_or(u32::MAX), packet, len);
         self.arm(index, deadline);
         self.fan_out(now, feed_index, reference);
+        if has_repair {
+            self.note_protected(now, index, feed_index, route, reference)?;
+        }
         unreadable.map_or(Ok(()), Err)
     }
 
     /// Hands one stored packet to everybody who follows its track.
-    fn fan_out(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
+    pub(super) fn fan_out(&mut self, now: Time, feed_index: usize, reference: PacketRef) {
         self.cross(feed_index, reference);
         self.fan_out_later(now, feed_index, reference);
     }
@@ -183,7 +195,7 @@ impl Feed {
 }
 
 /// Undoes retransmission, extends numbers, reads the payload descriptor: once, for all followers.
-fn take_in(
+pub(super) fn take_in(
     now: Time,
     intake: &mut Intake,
     route: Route,

@@ -57,6 +57,7 @@ impl Router {
                     bitrate: stats.bitrate,
                     frames_per_second: u32::try_from(stats.frame_rate).unwrap_or(0),
                     size,
+                    recovered: stats.recovered,
                     nacks: stats.nacked,
                     keyframe_requests: intake.keyframe_requests.get(encoding).copied().unwrap_or(0),
                 })

@@ -290,13 +290,15 @@ fn codec(payload_type: u8) -> CodecParameters {
 }
 
 fn receiver_parameters(encodings: u8) -> ReceiverParameters {
-    let encoding = |number| EncodingParameters { rid: None, ssrc: Some(Ssrc(TRACK.0 + number)), rtx_ssrc: None };
+    let encoding =
+        |number| EncodingParameters { rid: None, ssrc: Some(Ssrc(TRACK.0 + number)), rtx_ssrc: None, fec_ssrc: None };
     ReceiverParameters {
         kind: Kind::Video,
         mid: None,
         codecs: vec![codec(96)],
         encodings: (0..encodings.into()).map(encoding).collect(),
         extensions: ExtensionMap::NONE,
+        fec: None,
     }
 }
 

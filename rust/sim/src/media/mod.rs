@@ -182,8 +182,9 @@ impl Track {
                 rid: None,
                 ssrc: Some(self.ssrc(encoding)),
                 rtx_ssrc: self.has_rtx.then(|| self.rtx_ssrc(encoding)),
+                fec_ssrc: None,
             },
-            Naming::Rid => EncodingParameters { rid: Self::rid(encoding), ssrc: None, rtx_ssrc: None },
+            Naming::Rid => EncodingParameters { rid: Self::rid(encoding), ssrc: None, rtx_ssrc: None, fec_ssrc: None },
         });
         ReceiverParameters {
             kind: self.media.kind(),
@@ -191,6 +192,7 @@ impl Track {
             codecs: vec![self.media.parameters(self.media.payload_type(), self.has_rtx)],
             encodings: encodings.collect(),
             extensions: published_extensions(),
+            fec: None,
         }
     }
 

@@ -110,6 +110,7 @@ impl Track {
             rid: None,
             ssrc: Some(stream.ssrc),
             rtx_ssrc: (!self.is_audio()).then_some(Ssrc(stream.ssrc.0 + 1)),
+            fec_ssrc: None,
         };
         ReceiverParameters {
             kind: if self.is_audio() { Kind::Audio } else { Kind::Video },
@@ -117,6 +118,7 @@ impl Track {
             codecs: vec![if self.is_audio() { codec(Codec::Opus, OPUS) } else { codec(Codec::Vp8, VP8) }],
             encodings: self.streams.iter().map(encoding).collect(),
             extensions: ExtensionMap::NONE,
+            fec: None,
         }
     }
 

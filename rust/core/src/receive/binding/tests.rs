@@ -42,6 +42,7 @@ fn section(mid: &str, pt: Pt, rtx: Option<Pt>, encodings: Vec<EncodingParameters
         codecs: vec![codec(pt, rtx)],
         encodings,
         extensions: ExtensionMap::NONE,
+        fec: None,
     }
 }
 
@@ -52,7 +53,12 @@ fn rids(rids: &[&str]) -> Vec<EncodingParameters> {
 fn ssrcs(pairs: &[(u32, u32)]) -> Vec<EncodingParameters> {
     pairs
         .iter()
-        .map(|&(ssrc, rtx)| EncodingParameters { rid: None, ssrc: Some(Ssrc(ssrc)), rtx_ssrc: Some(Ssrc(rtx)) })
+        .map(|&(ssrc, rtx)| EncodingParameters {
+            rid: None,
+            ssrc: Some(Ssrc(ssrc)),
+            rtx_ssrc: Some(Ssrc(rtx)),
+            fec_ssrc: None,
+        })
         .collect()
 }
 

@@ -280,7 +280,7 @@ fn what_is_lost_on_a_long_path_is_recovered_from_repair_packets() {
     let mut map = ExtensionMap::NONE;
     map.set(ExtensionKind::TransportCc, NUMBER);
     let (mut kept, mut recovered, mut lost) = (Vec::<(Vec<u8>, Extensions)>::new(), Vec::new(), Vec::new());
-    let mut recovery = fec::Recovery::new(None);
+    let mut recovery = Recovery::new(None);
     let mut answers = Vec::new();
     for frame in 0..600u64 {
         bench.at(33 * frame);

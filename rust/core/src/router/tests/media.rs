@@ -1,6 +1,7 @@
 //! Packets on their way: forwarded, paused, switched, sent again, reported.
 
 use super::*;
+use crate::fec::{Parity, flexfec};
 
 /// A publisher, a follower, and the first keyframe through.
 fn playing() -> (Bench, Client, Client, ReceiverId, SenderId) {
@@ -320,4 +321,54 @@ fn audio_is_sent_again_as_it_was_after_a_move_to_another_track() {
     assert_eq!(bench.drain(), first, "other bytes under a number that was used would give the key stream away");
     let Heard::Rtp(header, payload) = follower.open(sent) else { panic!("{sent:x?}") };
     assert_eq!((header.payload_type, &payload[..]), (Pt(111), &[2, 2, 2][..]));
+}
+
+#[test]
+fn what_a_publisher_lost_is_made_again_out_of_its_repair_packets() {
+    const REPAIRS: Ssrc = Ssrc(TRACK.0 + 9);
+    let mut bench = Bench::new();
+    let (mut publisher, mut follower) = (bench.add(1), bench.add(2));
+    let mut parameters = receiver_parameters(1);
+    (parameters.fec, parameters.encodings[0].fec_ssrc) = (Some(Pt(110)), Some(REPAIRS));
+    let receiver = ReceiverId::new(0, 1);
+    let (transport, parameters) = (bench.transport(1), Box::new(parameters));
+    bench.command(Command::AddReceiver { transport, receiver, parameters });
+    bench.subscribe(2, receiver);
+    bench.frame(&mut publisher, 0, true);
+    assert_eq!(rtp(&bench.heard(&mut follower)).len(), 1);
+    bench.drain();
+
+    let (mut sum, base) = (Parity::new(), SeqNo(publisher.seq).low());
+    for part in 0..3_u8 {
+        let payload = [&[0x80 | if part == 0 { 0x10 } else { 0 }, 0x80, 0x80, 101, 0x11][..], &[part; 50]].concat();
+        let (marker, sequence_number) = (part == 2, SeqNo(publisher.seq).low());
+        let header = FixedHeader {
+            marker,
+            payload_type: Pt(96),
+            sequence_number,
+            timestamp: publisher.timestamp,
+            ssrc: TRACK,
+            ..FixedHeader::default()
+        };
+        assert!(sum.add(&header, &[&payload]));
+        let datagram = publisher.packet_of(TRACK, 96, &payload, marker);
+        if part != 1 {
+            bench.hear(&publisher, &datagram);
+        }
+    }
+    assert_eq!(rtp(&bench.heard(&mut follower)).len(), 2);
+    let mut repair = [0; 200];
+    let len = flexfec::write(&sum.repair(Some(TRACK), base, 0b111), &mut repair).unwrap();
+    let datagram = publisher.packet(REPAIRS, 110, &repair[..len]);
+    bench.hear(&publisher, &datagram);
+    let heard = bench.heard(&mut follower);
+    let [Heard::Rtp(header, payload)] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((header.ssrc, header.marker, &payload[5..]), (COPY, false, &[1; 50][..]));
+    bench.at(1000);
+    let stats = bench.router.snapshot(bench.now).receivers[0].encodings[0];
+    assert_eq!((stats.recovered, stats.nacks), (1, 0), "nothing is asked for");
+    // Others cannot be made anything of.
+    let datagram = publisher.packet(REPAIRS, 110, &repair[..10]);
+    bench.hear(&publisher, &datagram);
+    assert_eq!(bench.drops(Drop::BadFec), 1);
 }
