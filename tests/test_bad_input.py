@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import secrets
 import socket
 from typing import TYPE_CHECKING, Any
@@ -290,6 +291,10 @@ class TestPeers:
         assert line.transport.state == "connected"
 
 
+MOST_CONNECTIONS = 4096
+"""Of one worker, see rust/net/src/worker.rs."""
+
+
 class Tcp:
     """Connections of strangers and peers."""
 
@@ -360,6 +365,31 @@ class TestTcp:
             _, writer = await tcp.open()
             writer.write(framed(bytes(20))[: n % 20])
         await tcp.checked()
+
+    async def test_whom_nobody_knows_any_more_is_let_go(self, tcp: Tcp) -> None:
+        silent, _ = await tcp.open()
+        nobody, writer = await tcp.open()
+        writer.write(framed(binding_request("Anobody:x", "x" * 22)))
+        transport, gone, _ = await tcp.checked()
+        _, still_there, _ = await tcp.checked()
+        transport.close()
+        assert await asyncio.gather(is_closed(silent), is_closed(nobody), is_closed(gone)) == [True] * 3
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(still_there.read(1), 0.1)
+
+    async def test_strangers_who_name_nobody_do_not_fill_the_table(self, forwarder: Forwarder, tcp: Tcp) -> None:
+        _, known, _ = await tcp.checked()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard < 20_000 else 20_000, hard))
+        request = framed(binding_request("Anobody:x", "x" * 22))
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            for _ in range(MOST_CONNECTIONS + 100):
+                stranger = stack.enter_context(socket.create_connection(port(forwarder, "tcp")))
+                stranger.sendall(request)
+            await tcp.checked()
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(known.read(1), 0.1)
 
     async def test_connections_that_come_and_go(self, forwarder: Forwarder, tcp: Tcp) -> None:
         for _ in range(200):

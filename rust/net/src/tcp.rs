@@ -1,11 +1,13 @@
 //! Passive TCP candidates: packets in frames of a 16-bit length (RFC 4571, RFC 6544).
 //!
-//! A stranger's connection holds nothing but one small buffer until its first frame, a STUN request, says whose it is.
+//! A stranger's connection holds nothing but one small buffer, and is closed unless a peer soon passes a check on it.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
+use rtpcore_core::Time;
+use rtpcore_core::ice::{Path, Via};
 use rtpcore_core::store::MAX_PACKET;
 
 /// The largest frame taken: a peer that announces more is not speaking RFC 4571, and is cut off.
@@ -19,6 +21,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Since when no peer has passed a check on it; none where one has.
+    pub(crate) stranger_since: Option<Time>,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     sent: usize,
@@ -36,10 +40,15 @@ pub(crate) enum Progress {
 }
 
 impl Connection {
+    /// Under which the router knows it.
+    pub(crate) fn path(&self) -> Path {
+        Path { via: Via::Tcp, local: self.local, remote: self.remote }
+    }
+
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let (local, remote) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
-        Ok(Self { stream, local, remote, incoming: Vec::new(), outgoing: Vec::new(), sent: 0 })
+        Ok(Self { stream, local, remote, stranger_since: None, incoming: Vec::new(), outgoing: Vec::new(), sent: 0 })
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {

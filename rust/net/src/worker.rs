@@ -1,6 +1,6 @@
 //! One thread, its sockets and its router: receive a batch, route it, send what came of it, sleep until something is due.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -37,7 +37,7 @@ const FIRST_CONNECTION: usize = 2000;
 /// How many connections one worker holds; strangers count too.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// How long a stranger's connection may take to say whose it is.
+/// How long a connection may take until a peer has passed a check on it, and how long it is kept once that peer is gone.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many batches are received before timers, commands and neighbours get their turn.
@@ -114,7 +114,8 @@ pub(crate) struct Worker {
     is_readable: Vec<bool>,
     listeners: Vec<(TcpListener, SocketAddr, SocketAddr)>,
     connections: Slab<Connection>,
-    strangers: Vec<(usize, Time)>,
+    /// Connections on which no peer has passed a check, by since when; see `Connection::stranger_since`.
+    strangers: BTreeSet<(Time, usize)>,
     by_path: HashMap<Path, usize>,
     inbox: Receiver<Message>,
     neighbours: Neighbours,
@@ -162,7 +163,7 @@ impl Worker {
             ports,
             listeners,
             connections: Slab::new(),
-            strangers: Vec::new(),
+            strangers: BTreeSet::new(),
             by_path: HashMap::new(),
             inbox,
             neighbours,
@@ -363,14 +364,22 @@ impl Worker {
         if let Some(slot) = self.snapshots.get(usize::from(self.number)) {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
         }
-        // Strangers that never said a word.
-        let strangers = std::mem::take(&mut self.strangers);
-        for (key, since) in strangers {
-            if now.since(since) < STRANGER_PATIENCE {
-                self.strangers.push((key, since));
-            } else {
-                self.drop_connection(key);
+        self.sort_out(now);
+    }
+
+    /// Closes the connections of those whom nobody here knows, and of those who have gone.
+    fn sort_out(&mut self, now: Time) {
+        let Self { connections, router, strangers, .. } = self;
+        for (key, connection) in &mut *connections {
+            if connection.stranger_since.is_none() && !router.is_heard(&connection.path()) {
+                connection.stranger_since = Some(now);
+                strangers.insert((now, key));
             }
+        }
+        while let Some(&(since, key)) = self.strangers.first()
+            && now.since(since) >= STRANGER_PATIENCE
+        {
+            self.drop_connection(key);
         }
     }
 
@@ -383,43 +392,44 @@ impl Worker {
             let Some((listener, local, advertised)) = self.listeners.get(index) else { return };
             let (local, advertised) = (*local, *advertised);
             let Ok((stream, _)) = listener.accept() else { return };
-            if self.connections.len() >= MAX_CONNECTIONS {
-                continue;
-            }
             let Ok(mut connection) = Connection::new(stream) else { continue };
             if connection.local.port() == local.port() {
                 connection.local = advertised;
             }
-            if let Some(key) = self.register(connection) {
-                self.strangers.push((key, self.clock.now()));
-                self.read_connection(key);
-            }
+            connection.stranger_since = Some(self.clock.now());
+            self.adopt(connection);
         }
     }
 
+    /// Takes a connection from whichever worker accepted it.
     fn adopt(&mut self, connection: Connection) {
         if let Some(key) = self.register(connection) {
             self.read_connection(key);
         }
     }
 
+    /// Where there are too many, the stranger that has been here longest gives way; peers do not.
     fn register(&mut self, mut connection: Connection) -> Option<usize> {
-        let path = Path { via: Via::Tcp, local: connection.local, remote: connection.remote };
+        if self.connections.len() >= MAX_CONNECTIONS {
+            let &(_, oldest) = self.strangers.first()?;
+            self.drop_connection(oldest);
+        }
+        let path = connection.path();
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(connection.stream(), Token(FIRST_CONNECTION + key), interest).ok()?;
+        self.strangers.extend(connection.stranger_since.map(|since| (since, key)));
         entry.insert(connection);
         self.by_path.insert(path, key);
         Some(key)
     }
 
     fn read_connection(&mut self, key: usize) {
-        if let Some(position) = self.strangers.iter().position(|&(stranger, _)| stranger == key) {
-            let now = self.clock.now();
-            let Self { connections, router, .. } = self;
-            let Some(connection) = connections.get_mut(key) else { return };
-            let path = Path { via: Via::Tcp, local: connection.local, remote: connection.remote };
+        let is_stranger = |connection: &&mut Connection| connection.stranger_since.is_some();
+        if let Some(connection) = self.connections.get_mut(key).filter(is_stranger) {
+            let (now, router) = (self.clock.now(), &mut self.router);
+            let path = connection.path();
             let (progress, frame) = connection.peek();
             match frame.map(|frame| (frame, Router::owner_of(frame))) {
                 // Not a whole frame yet.
@@ -430,21 +440,22 @@ impl Worker {
                     guard(router, |router| router.handle_datagram(now, path, frame));
                     return self.drop_connection(key);
                 }
-                Some((_, Some(owner))) => {
-                    self.strangers.swap_remove(position);
-                    if owner != self.number {
-                        return self.hand_over(key, owner);
-                    }
-                }
+                Some((_, Some(owner))) if owner != self.number => return self.hand_over(key, owner),
+                // It stays a stranger until its check has passed.
+                Some((_, Some(_))) => {}
             }
         }
         let now = self.clock.now();
         let Self { connections, router, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let path = Path { via: Via::Tcp, local: connection.local, remote: connection.remote };
+        let path = connection.path();
         let progress = connection.receive(|packet| guard(router, |router| router.handle_datagram(now, path, packet)));
         if progress != Progress::Open {
             self.end_connection(key, progress);
+        } else if self.router.is_heard(&path)
+            && let Some(since) = self.connections.get_mut(key).and_then(|it| it.stranger_since.take())
+        {
+            self.strangers.remove(&(since, key));
         }
         self.flush(now);
     }
@@ -458,9 +469,7 @@ impl Worker {
 
     /// Gives a connection to the worker where its peer lives.
     fn hand_over(&mut self, key: usize, owner: u8) {
-        let Some(mut connection) = self.connections.try_remove(key) else { return };
-        self.by_path.retain(|_, &mut other| other != key);
-        let _ = self.poll.registry().deregister(connection.stream());
+        let Some(connection) = self.remove_connection(key) else { return };
         if let Some(messages) = self.neighbours.messages.get(usize::from(owner)) {
             // A worker with a full inbox has worse troubles than one connection.
             let _ = messages.try_send(Message::Adopt(Box::new(connection)));
@@ -470,16 +479,21 @@ impl Worker {
     }
 
     fn drop_connection(&mut self, key: usize) {
-        let before = self.strangers.len();
-        self.strangers.retain(|&(stranger, _)| stranger != key);
-        let is_known = self.strangers.len() == before;
-        let Some(mut connection) = self.connections.try_remove(key) else { return };
-        if is_known {
+        let Some(connection) = self.remove_connection(key) else { return };
+        if connection.stranger_since.is_none() {
             let (now, local, remote) = (self.clock.now(), connection.local, connection.remote);
             self.guarded(|router| router.handle_command(now, Command::PathClosed { local, remote }));
         }
+    }
+
+    fn remove_connection(&mut self, key: usize) -> Option<Connection> {
+        let mut connection = self.connections.try_remove(key)?;
         let _ = self.poll.registry().deregister(connection.stream());
-        self.by_path.retain(|_, &mut other| other != key);
+        if let Some(since) = connection.stranger_since {
+            self.strangers.remove(&(since, key));
+        }
+        self.by_path.remove(&connection.path());
+        Some(connection)
     }
 }
 

@@ -318,6 +318,11 @@ impl Router {
         ice::owner_of(&StunMessage::parse(datagram).ok()?)
     }
 
+    /// Whether a peer here passed a check on this path: what comes on it is somebody's.
+    pub fn is_heard(&self, path: &Path) -> bool {
+        matches!(self.by_path.get(path), Some(Owner::Heard(_)))
+    }
+
     /// What happened, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
