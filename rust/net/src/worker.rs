@@ -301,6 +301,7 @@ impl Worker {
             self.slab.clear();
             let Self { router, slab, .. } = self;
             guard(router, |router| router.poll_transmit(now, slab));
+            router.finish_transmit(slab);
             if self.slab.runs().is_empty() {
                 break;
             }

@@ -51,7 +51,9 @@ impl Router {
         }
         while let Some(&number) = self.dirty.front() {
             let index = number as usize;
-            if !self.write_transport(now, index, slab) {
+            let is_done = self.write_transport(now, index, slab);
+            self.current = None;
+            if !is_done {
                 break;
             }
             self.dirty.pop_front();
@@ -59,10 +61,7 @@ impl Router {
                 transport.is_dirty = false;
             }
         }
-        let Self { transports, tagger, .. } = self;
-        tagger.finish(slab.bytes_mut(), |index| {
-            transports.get(index as usize).and_then(|transport| transport.outbound.as_ref())
-        });
+        self.finish_transmit(slab);
         if slab.runs().is_empty() {
             self.departures.settle(now);
         }
@@ -72,8 +71,17 @@ impl Router {
         }
     }
 
+    /// Puts the tags into what lies in `slab`: the last part of [`poll_transmit`](Self::poll_transmit), and what is left to do
+    /// where that was cut short by a fault, whose peer is gone then, so that the packets of all others can leave.
+    pub fn finish_transmit(&mut self, slab: &mut SendSlab) {
+        let Self { transports, tagger, .. } = self;
+        tagger.finish(slab.bytes_mut(), |index| {
+            transports.get(index as usize).and_then(|transport| transport.outbound.as_ref())
+        });
+    }
+
     /// Writes what waits for one peer; false where the slab is full before the end.
-    fn write_transport(&mut self, now: Time, index: usize, slab: &mut SendSlab) -> bool {
+    pub(super) fn write_transport(&mut self, now: Time, index: usize, slab: &mut SendSlab) -> bool {
         let Self { transports, copies, store, tagger, drops, current, timers, .. } = self;
         let Some(transport) = transports.get_mut(index) else { return true };
         *current = Some(index);
@@ -119,10 +127,7 @@ impl Router {
             }
             transport.queue.pop_front();
         }
-        let Some(bandwidth) = transport.bandwidth.as_deref_mut() else {
-            *current = None;
-            return true;
-        };
+        let Some(bandwidth) = transport.bandwidth.as_deref_mut() else { return true };
         bandwidth.ripen(now);
         // Video and what is sent again, as the pacer lets go of them; then what a probe lacks.
         loop {

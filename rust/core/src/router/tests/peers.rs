@@ -124,6 +124,38 @@ fn a_fault_costs_the_peer_it_ran_for_and_nobody_else() {
 }
 
 #[test]
+fn a_fault_while_packets_are_written_leaves_those_of_others_whole() {
+    let mut bench = Bench::new();
+    let mut publisher = bench.add(1);
+    let track = bench.publish(1, 1);
+    let mut followers = [2, 3].map(|number| {
+        let Keys { local, remote, .. } = keys(number);
+        let salted = |master: MasterKeys| MasterKeys { salt: vec![7; 14], ..master };
+        let keys = Keys { profile: Profile::Aes128CmSha1_80, local: salted(local), remote: salted(remote) };
+        let opener = Inbound::new(keys.profile, keys.local.as_master(), 64).unwrap();
+        let transport = bench.transport(number);
+        let security = Box::new(Security::Keyed { path: path(number), keys: Box::new(keys) });
+        bench.command(Command::AddTransport { transport, security });
+        bench.subscribe(number, track);
+        Client { opener, ..Client::new(number) }
+    });
+    bench.frame(&mut publisher, 0, true);
+    let Bench { router, slab, now } = &mut bench;
+    router.fan_out_waiting(*now);
+    slab.clear();
+    // Both are written, and the second one's turn ends in a fault before there are tags.
+    for number in [2, 3] {
+        let index = router.by_id[&TransportId::new(0, number)];
+        assert!(router.write_transport(*now, index, slab));
+    }
+    router.handle_fault();
+    router.finish_transmit(slab);
+    let first = slab.runs()[0];
+    assert!(matches!(followers[0].open(slab.bytes_of(&first)), Heard::Rtp(..)), "whole, tag and all");
+    assert!(router.by_id.contains_key(&TransportId::new(0, 2)) && !router.by_id.contains_key(&TransportId::new(0, 3)));
+}
+
+#[test]
 fn a_copy_outlives_its_track_and_can_follow_another() {
     let mut bench = Bench::new();
     let (mut first, mut follower) = (bench.add(1), bench.add(2));
