@@ -99,6 +99,9 @@ class Host:
         self.on_created: list[Callable[[Room], None]] = []
         self.on_emptied: list[Callable[[Room], None]] = []
         self.on_changed: list[Callable[[Room, Participant], None]] = []
+        self.on_joined: list[Callable[[Room, Participant, Claims], None]] = []
+        # Each may raise JoinError; asked of everybody who is about to join.
+        self.guards: list[Callable[[Claims], None]] = []
         self.welcome = Welcome(self.settings.region, self.ice_servers)
         # Nobody comes in any more; who is there stays.
         self.is_draining = False
@@ -186,14 +189,19 @@ class Host:
             self.handle(session, request)
         session.negotiate()
         self._connect(session)
+        for joined in self.on_joined:
+            joined(room, participant, claims)
         return session
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
         """Who would join, if it may. Raises JoinError with the HTTP status that says why not."""
-        if self.is_draining:
+        room = self.rooms.get(_room_of(claims))
+        # Those who are there still get the agents that were sent for.
+        if self.is_draining and not (room is not None and claims.job):
             raise JoinError(503, "the server is shutting down")
         participant = participant_of(claims, parameters, now_ms(), self.settings.limit, self.rules)
-        room = self.rooms.get(_room_of(claims))
+        for check in self.guards:
+            check(claims)
         is_new = room is not None and participant.identity not in room.participants
         if room is not None and room.is_full and is_new and not participant.is_dependent:
             raise JoinError(503, "the room is full")
@@ -278,6 +286,7 @@ class Host:
                 departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
                 max_participants=wish.max_participants or usual.max_participants,
                 metadata=wish.metadata,
+                agents=tuple(wish.agents),
                 rules=replace(self.rules, sync_streams=self.rules.sync_streams or wish.sync_streams).delayed(
                     wish.min_playout_delay, wish.max_playout_delay
                 ),

@@ -8,11 +8,12 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from rtpcore.agents import Dispatcher
 from rtpcore.config import Limits
 from rtpcore.errors import ClosedError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import aiohttp, ingest, metrics, rooms, rtc, status, webhooks, why
+from rtpcore.http import agents, aiohttp, ingest, metrics, rooms, rtc, status, webhooks, why
 from rtpcore.joining import check_length
 from rtpcore.listener import Listener
 from rtpcore.livekit_config import LiveKitConfig, load
@@ -83,6 +84,7 @@ class Server:
         self.turn: TurnServer | None = None
         self._listen = config.listen
         self.host = Host(self.forwarder, self._keyring, self.settings, self._policy)
+        self.dispatcher = Dispatcher(self.host)
         self.rooms = Rooms(self.host)
         self.metrics = Metrics(self.host)
         self._stack: contextlib.AsyncExitStack | None = None
@@ -117,6 +119,7 @@ class Server:
                 self.metrics.webhooks = hooks
                 self.host.on_event.append(hooks.notify)
                 stack.callback(self.host.on_event.remove, hooks.notify)
+            stack.callback(self.dispatcher.close)
             await stack.enter_async_context(self.host)
             self._stack = stack.pop_all()
         return self
@@ -143,6 +146,7 @@ class Server:
         For servers that close websockets before they leave what they serve: call it first.
         """
         self.host.close()
+        self.dispatcher.close()
 
     ##### HTTP
 
@@ -151,7 +155,7 @@ class Server:
         """What is asked over HTTP: signalling, WHIP, WHEP, the server API, and whether it lives."""
         host = self.host
         asked = [*status.health_routes(host), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
-        return metrics.counted(self.metrics, [*asked, *why.routes(host)])
+        return metrics.counted(self.metrics, [*asked, *agents.routes(self.dispatcher), *why.routes(host)])
 
     @property
     def max_body(self) -> int:
