@@ -158,11 +158,13 @@ class Pool:
         if place is None:
             return []
         place.people[identity] = Presence(now_ms)
+        effects: list[Effect] = []
         for job in [job for job in place.jobs.values() if job.participant == identity and not job.is_live]:
             # A job that has ended was for the last time this one was here.
+            effects += [Evict(job.agent_sid, job.id)] if job.agent_sid else []
             self._shelve(place, job)
         waiting = {job.kind for job in place.jobs.values() if job.participant == identity}
-        return [*self._want(place, now_ms), *self._serve(waiting, now_ms)]
+        return [*effects, *self._want(place, now_ms), *self._serve(waiting, now_ms)]
 
     def person_published(self, room_sid: str, identity: str, now_ms: int) -> list[Effect]:
         """Somebody publishes; only the first time counts."""
