@@ -181,6 +181,11 @@ class Dispatcher:
         self.perform(self.pool.withdraw(room.sid, dispatch_id, now_ms()))
         return self.describe(room, dispatch, deleted_at_ms=now_ms())
 
+    def dispatches(self, room: Room, dispatch_id: str = "") -> list[AgentDispatch]:
+        """What is wanted in a room, with its jobs; all of it, or one."""
+        wanted = self.pool.places[room.sid].dispatches.values()
+        return [self.describe(room, one) for one in wanted if dispatch_id in ("", one.id)]
+
     def describe(self, room: Room, dispatch: Dispatch, *, deleted_at_ms: int = 0) -> AgentDispatch:
         """A dispatch with its jobs, as the API tells of it."""
         jobs = [job for job in self.pool.places[room.sid].jobs.values() if job.dispatch_id == dispatch.id]

@@ -13,7 +13,7 @@ from rtpcore.config import Limits
 from rtpcore.errors import ClosedError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import agents, aiohttp, ingest, metrics, rooms, rtc, status, webhooks, why
+from rtpcore.http import agents, aiohttp, calls, dispatches, ingest, metrics, rooms, rtc, status, webhooks, why
 from rtpcore.joining import check_length
 from rtpcore.listener import Listener
 from rtpcore.livekit_config import LiveKitConfig, load
@@ -154,7 +154,8 @@ class Server:
     def routes(self) -> list[Route]:
         """What is asked over HTTP: signalling, WHIP, WHEP, the server API, and whether it lives."""
         host = self.host
-        asked = [*status.health_routes(host), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
+        services = {rooms.NAME: rooms.methods(host), dispatches.NAME: dispatches.methods(self.dispatcher)}
+        asked = [*status.health_routes(host), *rtc.routes(host), *calls.routes(host, services), *ingest.routes(host)]
         return metrics.counted(self.metrics, [*asked, *agents.routes(self.dispatcher), *why.routes(host)])
 
     @property
