@@ -8,7 +8,7 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from rtpcore.agents import Dispatcher
+from rtpcore.agents import Counts, Dispatcher
 from rtpcore.config import Limits
 from rtpcore.errors import ClosedError
 from rtpcore.forwarder import Forwarder
@@ -87,6 +87,7 @@ class Server:
         self.dispatcher = Dispatcher(self.host)
         self.rooms = Rooms(self.host)
         self.metrics = Metrics(self.host)
+        self.metrics.others.append(Counts(self.dispatcher).collect)
         self._stack: contextlib.AsyncExitStack | None = None
         # An iterator that nobody holds any more takes its queue with it.
         self._listeners: weakref.WeakSet[Listener[Event]] = weakref.WeakSet()
@@ -119,6 +120,8 @@ class Server:
                 self.metrics.webhooks = hooks
                 self.host.on_event.append(hooks.notify)
                 stack.callback(self.host.on_event.remove, hooks.notify)
+                self.dispatcher.on_moved.append(hooks.notify_of_job)
+                stack.callback(self.dispatcher.on_moved.remove, hooks.notify_of_job)
             stack.callback(self.dispatcher.close)
             await stack.enter_async_context(self.host)
             self._stack = stack.pop_all()
