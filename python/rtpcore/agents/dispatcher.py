@@ -59,7 +59,9 @@ _DEPARTURES = {
 class Link(Protocol):
     """The way to one worker. Nothing here waits: what cannot be said costs the worker its connection."""
 
-    key: str
+    @property
+    def key(self) -> str | None:
+        """The API key that signs its agents' tokens; None for the server's first."""
 
     def offer(self, job: Job, message: JobMessage) -> None:
         """Ask whether it takes a job."""

@@ -66,7 +66,7 @@ class Connection:
 
     def __init__(self, dispatcher: Dispatcher, key: str) -> None:
         """Not registered yet."""
-        self.key = key
+        self.key: str | None = key
         self._dispatcher = dispatcher
         self._id = ids.worker_id(ids.secret)
         self._outbox: Outbox[ServerMessage] = Outbox(_MAX_MESSAGES, _MAX_BYTES)

@@ -20,6 +20,7 @@ from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.metrics import Metrics
 from rtpcore.policy import Hooks, Permission, Policy
 from rtpcore.server import events
+from rtpcore.server.agents import Agents
 from rtpcore.server.local import LocalParticipant
 from rtpcore.server.networks import reachable
 from rtpcore.server.views import Participant, Room, Rooms, Track
@@ -44,6 +45,8 @@ __all__ = ["Server"]
 
 _MAX_TRANSPORTS = 20_000
 """Peer connections of a server, two for each of ten thousand clients; memory is used by those that there are."""
+_MAX_STREAM = 1 << 20
+"""Bytes of a text or byte stream that a participant in the process takes, unless it says otherwise."""
 _TOKEN_LIFETIME_S = 6 * 3600.0
 """A server renews the tokens of those who are in a room, so this is for how long joining takes at the most."""
 
@@ -57,6 +60,7 @@ class Server:
     Attributes:
         settings: What it was configured with.
         rooms: The rooms that there are, by name.
+        agents: Agents in this process, and what is asked of all.
         metrics: What is counted, for a registry of ``prometheus_client``: ``REGISTRY.register(server.metrics)``.
         turn: Its TURN server, while it runs, if it has one.
     """
@@ -85,6 +89,7 @@ class Server:
         self._listen = config.listen
         self.host = Host(self.forwarder, self._keyring, self.settings, self._policy)
         self.dispatcher = Dispatcher(self.host)
+        self.agents = Agents(self.dispatcher, self._enter)
         self.rooms = Rooms(self.host)
         self.metrics = Metrics(self.host)
         self.metrics.others.append(Counts(self.dispatcher).collect)
@@ -262,7 +267,7 @@ class Server:
         attributes: Mapping[str, str] | None = None,
         permission: Permission | None = None,
         kind: Literal["standard", "agent"] = "agent",
-        max_stream: int = 1 << 20,
+        max_stream: int = _MAX_STREAM,
     ) -> LocalParticipant:
         """Let a participant in that lives in this process: data, no media. No hook is asked.
 
@@ -282,6 +287,9 @@ class Server:
         """
         self._check_running()
         claims = replace(_claims(identity, room, name, metadata, attributes, permission), kind=kind)
+        return self._enter(claims, max_stream)
+
+    def _enter(self, claims: Claims, max_stream: int = _MAX_STREAM) -> LocalParticipant:
         # It gets no media: nobody is there to take them.
         session = self.host.join(claims, JoinParameters(is_single=True, auto_subscribe=False), is_attached=False)
         member = self.host.exchange.member(session.participant)
