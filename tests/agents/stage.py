@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from rtpcore.agents import Dispatch, Job, Kind, Limits, Place, Pool, State, Worker
-from rtpcore.agents.effects import Answer, Assign, Effect, Evict, Ignored, Moved, Offer, Terminate
+from rtpcore.agents.effects import Answer, Assign, Effect, Evict, Ignored, LookAfter, Moved, Offer, Terminate
 from rtpcore.agents.pool import Departure
 from rtpcore.wire.messages import JobType, WorkerStatus
 
@@ -25,6 +25,7 @@ class Stage:
         offers: What each worker was asked and has not answered, oldest first, by worker.
         tokens: The fences of what was assigned, by job, oldest first.
         inside: By job, the fence and the sid of each agent that is in its room.
+        attached: The sids of agents that have a socket.
         effects: All there were.
     """
 
@@ -34,6 +35,7 @@ class Stage:
         self.offers: dict[str, list[str]] = {}
         self.tokens: dict[str, list[tuple[str, int]]] = {}
         self.inside: dict[str, dict[str, int]] = {}
+        self.attached: set[str] = set()
         self.effects: list[Effect] = []
         self._sids = 0
 
@@ -50,6 +52,10 @@ class Stage:
                     self.do(self.pool.hand_over(job.id, job.fence, self.now_ms))
                 case Evict(agent_sid, job_id):
                     self.leave(job_id, agent_sid, Departure.REMOVED)
+                case LookAfter(agent_sid):
+                    for job_id in [id for id, there in self.inside.items() if agent_sid in there]:
+                        if agent_sid not in self.attached:
+                            self.leave(job_id, agent_sid, Departure.LOST)
         return done
 
     ##### Rooms
@@ -119,6 +125,7 @@ class Stage:
         self._sids += 1
         sid = f"PA_{self._sids}"
         self.inside.setdefault(job_id, {})[sid] = number
+        self.attached.add(sid)
         self.do(self.pool.arrived(job_id, number, sid, self.now_ms))
         return sid in self.inside.get(job_id, {})
 

@@ -184,6 +184,11 @@ class Agents(RuleBasedStateMachine):
         if inside:
             self.stage.leave(inside[number % len(inside)], departure=departure)
 
+    @rule(is_attached=st.booleans())
+    def sockets_go_or_come(self, is_attached: bool) -> None:
+        there = {sid for inside in self.stage.inside.values() for sid in inside}
+        self.stage.attached = there if is_attached else set()
+
     @rule(ms=TIMES)
     def time_passes(self, ms: int) -> None:
         self.stage.wait(ms)

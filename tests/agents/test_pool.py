@@ -296,14 +296,73 @@ class TestWorkersThatFail:
         stage.report(job_id, JobStatus.JS_SUCCESS, "AW_2")
         assert stage.state(job_id) == State.DONE
 
+    def test_one_that_dies_with_its_agent_which_says_nothing(self, stage: Stage) -> None:
+        job_id = running(stage)
+        stage.attached.clear()
+        stage.lose()
+        stage.worker("AW_2")
+        stage.wait(9000)
+        assert stage.state(job_id) == State.RUNNING, "both may have lost their sockets for a moment"
+        stage.wait(3000)
+        assert stage.say("AW_2") == job_id
+        assert stage.join(job_id)
+
+    def test_one_that_is_back_in_time_with_its_agent(self, stage: Stage) -> None:
+        job_id = running(stage)
+        stage.attached.clear()
+        stage.lose()
+        stage.wait(5000)
+        stage.worker("AW_2")
+        stage.do(stage.pool.adopt("AW_2", [job_id], stage.now_ms))
+        stage.wait(3_600_000)
+        assert stage.state(job_id) == State.RUNNING
+
+    def test_one_that_is_back_before_its_agent(self, stage: Stage) -> None:
+        job_id = running(stage)
+        stage.leave(job_id, departure=Departure.LOST)
+        stage.lose()
+        stage.wait(5000)
+        stage.worker("AW_2")
+        stage.do(stage.pool.adopt("AW_2", [job_id], stage.now_ms))
+        stage.wait(14_000)
+        assert stage.join(job_id)
+        stage.wait(3_600_000)
+        assert stage.state(job_id) == State.RUNNING
+
+    def test_one_that_ends_a_while_after_its_agents(self, stage: Stage) -> None:
+        job_id = running(stage)
+        stage.person("ada")
+        stage.leave(job_id)
+        stage.wait(20_000)
+        stage.worker("AW_2")
+        stage.lose("AW_1")
+        stage.wait(2000)
+        assert stage.say("AW_2") == job_id
+
     def test_one_that_dies_with_its_agent(self, stage: Stage) -> None:
         job_id = running(stage)
         stage.lose()
+        stage.wait(3000)
         stage.leave(job_id, departure=Departure.LOST)
         stage.worker("AW_2")
-        stage.wait(2000)
+        stage.wait(6000)
+        assert stage.state(job_id) == State.RUNNING, "the agent connects anew, perhaps"
+        stage.wait(1000)
         assert stage.say("AW_2") == job_id
         assert stage.join(job_id)
+
+    @pytest.mark.parametrize(("is_somebody_there", "state"), [(True, "assigned"), (False, "done")])
+    def test_one_that_dies_and_its_agent_says_goodbye(self, stage: Stage, is_somebody_there: bool, state: str) -> None:
+        job_id = running(stage)
+        if is_somebody_there:
+            stage.person("ada")
+        stage.lose()
+        stage.leave(job_id)
+        stage.wait(2000)
+        stage.worker("AW_2")
+        if is_somebody_there:
+            stage.say("AW_2")
+        assert stage.state(job_id).value == state
 
     def test_what_somebody_else_does_by_now_is_not_taken_back(self, stage: Stage) -> None:
         stage.worker("AW_1")
@@ -365,10 +424,10 @@ class TestAgents:
     def test_one_that_left_may_come_back_too_for_a_moment(self, stage: Stage) -> None:
         job_id = running(stage)
         stage.leave(job_id)
-        stage.wait(4000)
+        stage.wait(29_000)
         assert stage.join(job_id)
         stage.leave(job_id)
-        stage.wait(5000)
+        stage.wait(30_000)
         assert stage.state(job_id) == State.DONE
         assert stage.terminated == [("AW_1", job_id)]
         assert not stage.join(job_id)

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from rtpcore.agents.describing import dispatch_message, job_message
-from rtpcore.agents.effects import Answer, Assign, Evict, Ignored, Moved, Offer, Terminate
+from rtpcore.agents.effects import Answer, Assign, Evict, Ignored, LookAfter, Moved, Offer, Terminate
 from rtpcore.agents.job import State
 from rtpcore.agents.place import Dispatch, Place, dispatch_id
 from rtpcore.agents.pool import Departure, Limits, Pool
@@ -221,6 +221,8 @@ class Dispatcher:
                     link.terminate(job_id)
             case Evict(agent_sid, job_id):
                 self._evict(agent_sid, job_id)
+            case LookAfter(agent_sid):
+                self._look_after(agent_sid)
             case Moved():
                 for told in self.on_moved:
                     told(effect)
@@ -254,6 +256,12 @@ class Dispatcher:
             room, participant = session.room, session.participant
             reason = DisconnectReason.PARTICIPANT_REMOVED
             self.host.perform(room, room.remove(participant, reason, now_ms()))
+
+    def _look_after(self, agent_sid: str) -> None:
+        session = self.host.sessions.get(agent_sid)
+        if session is not None and not session.is_attached:
+            logger.info("the agent %s has gone with its worker", agent_sid)
+            self.host.leave(session, DisconnectReason.SIGNAL_CLOSE)
 
     def _message(self, job: Job) -> JobMessage:
         room = self.host.rooms.get(job.room)

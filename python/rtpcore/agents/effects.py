@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from rtpcore.agents.job import Job, State
 
-__all__ = ["Answer", "Assign", "Effect", "Evict", "Ignored", "Moved", "Offer", "Terminate"]
+__all__ = ["Answer", "Assign", "Effect", "Evict", "Ignored", "LookAfter", "Moved", "Offer", "Terminate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,13 @@ class Evict:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAfter:
+    """Give an agent up unless its client is connected: its worker was lost, and it may have been with it."""
+
+    agent_sid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """A job is in another state.
 
@@ -95,5 +102,5 @@ class Ignored:
     what: str
 
 
-Effect: TypeAlias = Offer | Assign | Terminate | Evict | Moved | Ignored
+Effect: TypeAlias = Offer | Assign | Terminate | Evict | LookAfter | Moved | Ignored
 """Anything the pool asks for."""

@@ -138,7 +138,9 @@ class Job:
         assigned_at_ms: When the latest attempt was given out; 0 before.
         started_at_ms: When an agent first joined; 0 before.
         ended_at_ms: When it ended; 0 before.
-        evict_at_ms: When its agent is sent away if it is still there; 0 for never.
+        look_at_ms: When its agent has to be looked after; 0 for never. One whose job has ended is sent away then, one
+            whose worker was lost is given up if it says nothing either.
+        orphaned_at_ms: When its worker was lost; 0 where it was not, or is back.
     """
 
     id: str
@@ -169,7 +171,8 @@ class Job:
     assigned_at_ms: int = 0
     started_at_ms: int = 0
     ended_at_ms: int = 0
-    evict_at_ms: int = 0
+    look_at_ms: int = 0
+    orphaned_at_ms: int = 0
 
     @property
     def is_live(self) -> bool:

@@ -122,9 +122,9 @@ class Ledger:
         if at_ms is not None:
             self._put(at_ms, job.id)
 
-    def evict_at(self, job: Job, at_ms: int) -> None:
-        """When :meth:`due` names a job that has ended."""
-        job.evict_at_ms = at_ms
+    def look_at(self, job: Job, at_ms: int) -> None:
+        """When :meth:`due` names a job for its agent's sake, whatever its deadline."""
+        job.look_at_ms = at_ms
         self._put(at_ms, job.id)
 
     def wake(self, kind: Kind, at_ms: int) -> None:
@@ -151,5 +151,5 @@ class Ledger:
                     yield what
             elif (job := self.jobs.get(what)) is not None:
                 is_due = job.deadline_at_ms is not None and job.deadline_at_ms <= now_ms
-                if is_due or 0 < job.evict_at_ms <= now_ms:
+                if is_due or 0 < job.look_at_ms <= now_ms:
                     yield job

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from rtpcore.agents.effects import Answer, Assign, Effect, Evict, Ignored, Offer, Terminate
+from rtpcore.agents.effects import Answer, Assign, Effect, Evict, Ignored, LookAfter, Offer, Terminate
 from rtpcore.agents.job import (
     ALL_FULL,
     DISPATCH_DELETED,
@@ -38,8 +38,12 @@ _HAND_OVER_MS = 5000
 """How long making a token may take; LiveKit's Python workers drop a job that is not assigned after 7.5 s."""
 _LOST_WORKER_MS = 2000
 """How long an agent whose worker was lost may take to join: workers that lost only their socket still bring it."""
-_VERDICT_MS = 5000
-"""How long a worker may take to say how a job ended whose agent has left, or its agent to come back."""
+_VERDICT_MS = 30_000
+"""How long a worker may take to say how a job ended whose agent has left, or its agent to come back. Processes take
+seconds to end, and where the worker itself ends meanwhile, it was no end of the job."""
+_SILENCE_MS = 10_000
+"""How long an agent may be without its worker and without a socket of its own: so long it takes to reconnect. That its
+media have stopped shows only after half a minute (RFC 7675), and a user waits."""
 _REJOIN_MS = 15_000
 """How long an agent that was cut off may take to come back; LiveKit's clients try for about as long."""
 _EVICT_MS = 3000
@@ -242,10 +246,15 @@ class Pool:
         self.books.strike_off(worker, now_ms)
         effects: list[Effect] = []
         for job in held:
+            job.orphaned_at_ms = now_ms
             if job.state in (State.OFFERED, State.ACCEPTED):
                 effects += self._requeue(job, "its worker was lost", now_ms)
-            elif not job.agent_sid and job.deadline_at_ms is not None:
-                self.books.set_deadline(job, min(job.deadline_at_ms, now_ms + _LOST_WORKER_MS))
+            elif job.agent_sid:
+                self.books.look_at(job, now_ms + _SILENCE_MS)
+            elif job.deadline_at_ms is not None:
+                is_coming_back = job.state == State.RUNNING and not job.has_left
+                patience_ms = _SILENCE_MS if is_coming_back else _LOST_WORKER_MS
+                self.books.set_deadline(job, min(job.deadline_at_ms, now_ms + patience_ms))
         return [*effects, *self._serve([worker.kind], now_ms)]
 
     def adopt(self, worker_id: str, job_ids: Iterable[str], now_ms: int) -> list[Effect]:
@@ -258,10 +267,12 @@ class Pool:
             if worker is None or job is None or not job.is_live or job.worker_id == worker_id:
                 effects.append(Ignored(worker_id, "a job to take back that is not there, or its own"))
             elif is_orphan and job.state in (State.ASSIGNED, State.RUNNING) and job.kind == worker.kind:
-                job.worker_id = worker_id
+                job.worker_id, job.orphaned_at_ms = worker_id, 0
                 worker.jobs.add(job.id)
                 if job.state == State.ASSIGNED:
                     self.books.set_deadline(job, job.assigned_at_ms + self.limits.join_timeout_ms)
+                elif not job.agent_sid:
+                    self.books.set_deadline(job, now_ms + (_VERDICT_MS if job.has_left else _REJOIN_MS))
             else:
                 # Somebody else has it, or will: what this worker does is the attempt before.
                 effects.append(Terminate(worker_id, id))
@@ -313,7 +324,7 @@ class Pool:
         return True
 
     def _offer(self, job: Job, worker: Worker, now_ms: int) -> list[Effect]:
-        job.worker_id = worker.id
+        job.worker_id, job.orphaned_at_ms = worker.id, 0
         deadline_at_ms = now_ms + self.limits.answer_timeout_ms
         moved = self.books.move(job, State.OFFERED, now_ms, "a worker is asked", deadline_at_ms)
         return [moved, Offer(worker.id, job)]
@@ -402,11 +413,13 @@ class Pool:
         if departure == Departure.REMOVED:
             return self._end(job, State.CANCELLED, "its agent was sent away", now_ms)
         job.has_left = departure == Departure.LEFT
-        patience_ms = _VERDICT_MS if job.has_left else _REJOIN_MS
-        if job.worker_id not in self.books.workers:
-            patience_ms = min(patience_ms, _LOST_WORKER_MS)
         job.reason = "its agent has left" if job.has_left else "its agent was cut off"
-        self.books.set_deadline(job, now_ms + patience_ms)
+        deadline_at_ms = now_ms + (_VERDICT_MS if job.has_left else _REJOIN_MS)
+        if job.orphaned_at_ms:
+            # Both were lost at about the same time, by one cause; the agent still may come back.
+            silence_ends_ms = 0 if job.has_left else job.orphaned_at_ms + _SILENCE_MS
+            deadline_at_ms = max(silence_ends_ms, now_ms + _LOST_WORKER_MS)
+        self.books.set_deadline(job, deadline_at_ms)
         return []
 
     def displaced(self, room_sid: str, identity: str, job_id: str, now_ms: int) -> list[Effect]:
@@ -434,6 +447,12 @@ class Pool:
 
     def _expire(self, job: Job, now_ms: int) -> list[Effect]:
         worker = self.books.workers.get(job.worker_id)
+        if job.look_at_ms and job.agent_sid:
+            job.look_at_ms = 0
+            if not job.is_live:
+                return [Evict(job.agent_sid, job.id)]
+            return [LookAfter(job.agent_sid)] if worker is None else []
+        job.look_at_ms = 0
         match job.state:
             case State.QUEUED:
                 return self._end(job, State.FAILED, self._why_queued(job), now_ms)
@@ -448,13 +467,13 @@ class Pool:
                 if worker is not None:
                     worker.strike(now_ms)
                 return self._retry(job, "its agent did not join" if worker else "its worker was lost", now_ms)
-            case State.RUNNING if job.has_left:
+            case State.RUNNING if job.has_left and (worker or not self.places[job.room_sid].people):
                 return self._end(job, State.DONE, "its agent has left", now_ms)
             case State.RUNNING:
-                return self._retry(job, "its agent was cut off", now_ms)
+                # Processes of a worker that was killed say goodbye too, in the middle of a call.
+                return self._retry(job, "its worker was lost" if job.has_left else "its agent was cut off", now_ms)
             case _:
-                job.evict_at_ms = 0
-                return [Evict(job.agent_sid, job.id)] if job.agent_sid else []
+                return []
 
     def _why_queued(self, job: Job) -> str:
         """What a job waited for in vain."""
@@ -501,5 +520,5 @@ class Pool:
         effects: list[Effect] = [Terminate(job.worker_id, job.id)] if holds and not is_told else []
         effects.append(self.books.move(job, state, now_ms, reason))
         if job.agent_sid:
-            self.books.evict_at(job, now_ms + _EVICT_MS)
+            self.books.look_at(job, now_ms + _EVICT_MS)
         return effects
