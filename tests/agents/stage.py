@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore.agents import Dispatch, Job, Kind, Limits, Place, Pool, State, Worker
 from rtpcore.agents.effects import Answer, Assign, Effect, Evict, Ignored, LookAfter, Moved, Offer, Terminate
-from rtpcore.agents.pool import Departure
+from rtpcore.agents.limits import Departure
 from rtpcore.wire.messages import JobType, WorkerStatus
 
 if TYPE_CHECKING:

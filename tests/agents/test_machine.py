@@ -9,8 +9,8 @@ from tests.agents.stage import NO, YES, Stage
 
 from rtpcore.agents import Dispatch, Job, Limits, State, Worker
 from rtpcore.agents.effects import Answer, Assign, Moved, Offer, Terminate
-from rtpcore.agents.job import LIVE, WITH_WORKER
-from rtpcore.agents.pool import Departure
+from rtpcore.agents.job import LIVE, PENDING, WITH_WORKER
+from rtpcore.agents.limits import Departure
 from rtpcore.wire.messages import JobStatus, JobType
 
 ROOMS = st.sampled_from([0, 0, 1])
@@ -235,7 +235,7 @@ class Agents(RuleBasedStateMachine):
         for worker in books.workers.values():
             mine = {job.id: job.state for job in jobs if job.worker_id == worker.id and job.state in WITH_WORKER}
             assert worker.jobs == set(mine)
-            assert worker.offers == list(mine.values()).count(State.OFFERED)
+            assert worker.pending == sum(state in PENDING for state in mine.values())
         for state in LIVE:
             assert books.counts[state] == sum(job.state == state for job in jobs)
         assert {job.id for job in books.queued} == {job.id for job in jobs if job.state == State.QUEUED}

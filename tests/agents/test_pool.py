@@ -8,7 +8,7 @@ from tests.agents.stage import NO, Stage
 from rtpcore.agents import Dispatch, Limits, State
 from rtpcore.agents.effects import Answer, Evict
 from rtpcore.agents.job import ALL_FULL, NO_WORKER, QUEUE_FULL
-from rtpcore.agents.pool import Departure
+from rtpcore.agents.limits import Departure
 from rtpcore.errors import LimitError
 from rtpcore.wire.messages import JobStatus, JobType
 
@@ -471,7 +471,7 @@ class TestRooms:
         assert stage.ignored == ["an answer to no offer, or too late"]
         assert not stage.pool.books.jobs
         assert not stage.pool.books.workers["AW_1"].jobs
-        assert stage.pool.books.workers["AW_1"].offers == 0
+        assert stage.pool.books.workers["AW_1"].pending == 0
 
     def test_a_deleted_dispatch_ends_its_job_and_the_agent_has_a_moment(self, stage: Stage) -> None:
         job_id = running(stage)
@@ -556,7 +556,7 @@ class TestChoosing:
             stage.room(f"RM_{number}")
             (chosen,) = [worker for worker, jobs in stage.offers.items() if jobs]
             got[chosen] += 1
-            stage.say(chosen)
+            stage.join(stage.say(chosen))
         assert 0.5 < got["AW_1"] / got["AW_2"] * 0.9 / 0.4 < 2
 
     def test_those_above_the_target_get_one_only_where_all_are(self, stage: Stage) -> None:
@@ -566,7 +566,7 @@ class TestChoosing:
         for number in range(20):
             stage.update("AW_2", load=0.1)
             stage.room(f"RM_{number}")
-            stage.say("AW_2")
+            stage.join(stage.say("AW_2"))
         stage.update("AW_2", load=0.99)
         stage.room("RM_last")
         assert any(stage.offers.values())
@@ -595,5 +595,7 @@ class TestChoosing:
         assert len(stage.offers["AW_1"]) == 20
         stage.worker("AW_2")
         assert len(stage.offers["AW_2"]) == 20
-        stage.say("AW_1")
+        job_id = stage.say("AW_1")
+        assert len(stage.offers["AW_1"]) == 19, "what it took is work as well"
+        stage.join(job_id)
         assert len(stage.offers["AW_1"]) == 20

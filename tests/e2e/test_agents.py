@@ -32,11 +32,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("agents")]
 
-JOBS = int(os.environ.get("AGENT_JOBS", "40"))
-"""Jobs during which workers are killed; 200 for a night."""
-KILLS = int(os.environ.get("AGENT_KILLS", str(JOBS // 8)))
+ROUNDS, JOBS, KILLS = int(os.environ.get("AGENT_ROUNDS", "1")), 40, 5
+"""How often so many jobs are done while so many workers are killed; 5 rounds are 200 jobs."""
 USERS = int(os.environ.get("AGENT_USERS", "30"))
-SEED = int(os.environ.get("AGENT_SEED", "1"))
 
 
 class Served:
@@ -197,10 +195,10 @@ class Killer:
 
     STATES = (State.OFFERED, State.ACCEPTED, State.ASSIGNED, State.RUNNING)
 
-    def __init__(self, served: Served, kills: int) -> None:
-        self.draw = random.Random(SEED)
+    def __init__(self, served: Served, seed: int) -> None:
+        self.draw = random.Random(seed)
         self.workers: dict[str, AgentWorker] = {}
-        self.left = kills
+        self.left = KILLS
         self.killed: list[State] = []
         self._served = served
         self._next = self.draw.choice(self.STATES)
@@ -216,22 +214,24 @@ class Killer:
         worker.kill()
         self._next = self.draw.choice(self.STATES)
 
-    async def keep_one(self) -> None:
+    async def keep_one(self, name: str) -> None:
         """One worker after the other; under load they also crash by themselves."""
         while True:
-            async with self._served.work("stay", "--name", "mortal", "--idle", "8") as worker:
+            async with self._served.work("stay", "--name", name, "--idle", "8") as worker:
                 self.workers[worker.id] = worker
                 await worker.process.wait()
                 self.workers.pop(worker.id, None)
 
 
-async def test_workers_are_killed_and_no_job_is_lost(served: Served) -> None:
-    killer = Killer(served, KILLS)
+@pytest.mark.parametrize("seed", range(1, ROUNDS + 1))
+async def test_workers_are_killed_and_no_job_is_lost(served: Served, seed: int) -> None:
+    name = f"mortal {seed}"
+    killer = Killer(served, seed)
     served.server.dispatcher.on_moved.append(killer.see)
-    keeping = [asyncio.create_task(killer.keep_one()) for _ in range(3)]
+    keeping = [asyncio.create_task(killer.keep_one(name)) for _ in range(3)]
 
     def jobs() -> list[Job]:
-        return [job for job in served.jobs if job.kind.agent_name == "mortal"]
+        return [job for job in served.jobs if job.kind.agent_name == name]
 
     def is_well(job: Job) -> bool:
         """It has exactly one agent, whose worker is there, or a recorded failure."""
@@ -244,8 +244,8 @@ async def test_workers_are_killed_and_no_job_is_lost(served: Served) -> None:
         await when("all workers are there", lambda: len(killer.workers) == 3)
         for number in range(JOBS):
             # A user who stays, so that whoever is lost has to be replaced.
-            await served.server.join(f"mortal {number}", "ada", kind="standard")
-            served.server.agents.dispatch(f"mortal {number}", "mortal")
+            await served.server.join(f"{name}, {number}", "ada", kind="standard")
+            served.server.agents.dispatch(f"{name}, {number}", name)
             await asyncio.sleep(0.1)
             for room in served.server.rooms:
                 assert len(served.agents_in(room)) <= 1
@@ -257,9 +257,9 @@ async def test_workers_are_killed_and_no_job_is_lost(served: Served) -> None:
         for task in keeping:
             task.cancel()
         await asyncio.wait(keeping)
-        for number in range(JOBS):
-            if f"mortal {number}" in served.server.rooms:
-                served.server.rooms[f"mortal {number}"].close()
+        for job in jobs():
+            if job.room in served.server.rooms:
+                served.server.rooms[job.room].close()
 
 
 class Gate:

@@ -13,8 +13,9 @@ websocket of one worker.
 from rtpcore.agents.counting import Counts
 from rtpcore.agents.dispatcher import Dispatcher
 from rtpcore.agents.job import Job, Kind, State
+from rtpcore.agents.limits import Limits
 from rtpcore.agents.place import Dispatch, Place
-from rtpcore.agents.pool import Limits, Pool
+from rtpcore.agents.pool import Pool
 from rtpcore.agents.workers import Worker
 
 __all__ = ["Counts", "Dispatch", "Dispatcher", "Job", "Kind", "Limits", "Place", "Pool", "State", "Worker"]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 from rtpcore.agents.describing import dispatch_message, job_message
 from rtpcore.agents.effects import Answer, Assign, Evict, Ignored, LookAfter, Moved, Offer, Terminate
 from rtpcore.agents.job import State
+from rtpcore.agents.limits import Departure, Limits
 from rtpcore.agents.place import Dispatch, Place, dispatch_id
-from rtpcore.agents.pool import Departure, Limits, Pool
+from rtpcore.agents.pool import Pool
 from rtpcore.errors import JoinError
 from rtpcore.host import now_ms
 from rtpcore.wire import ids

@@ -32,6 +32,7 @@ __all__ = [
     "LIVE",
     "NONE_TOOK_IT",
     "NO_WORKER",
+    "PENDING",
     "QUEUE_FULL",
     "ROOM_CLOSED",
     "WITH_WORKER",
@@ -61,6 +62,8 @@ LIVE = (State.QUEUED, State.OFFERED, State.ACCEPTED, State.ASSIGNED, State.RUNNI
 WITH_WORKER = (State.OFFERED, State.ACCEPTED, State.ASSIGNED, State.RUNNING)
 """The states in which a worker has it."""
 
+PENDING = (State.OFFERED, State.ACCEPTED, State.ASSIGNED)
+"""The states in which a worker has work with it before its agent is in the room."""
 
 ROOM_CLOSED, DISPATCH_DELETED = "its room was closed", "its dispatch was deleted"
 NO_WORKER, ALL_FULL, NONE_TOOK_IT = "there was no worker for it", "all workers were full", "no worker took it"

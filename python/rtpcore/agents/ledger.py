@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.agents.effects import Moved
-from rtpcore.agents.job import LIVE, WITH_WORKER, Job, Kind, State
+from rtpcore.agents.job import LIVE, PENDING, WITH_WORKER, Job, Kind, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ class Ledger:
                 del self._queues[job.kind]
         worker = self.workers.get(job.worker_id)
         if worker is not None:
-            worker.offers += (state == State.OFFERED) - (before == State.OFFERED)
+            worker.pending += (state in PENDING) - (before in PENDING)
             if state in WITH_WORKER:
                 worker.jobs.add(job.id)
             else:
@@ -99,6 +99,12 @@ class Ledger:
             self._queues.setdefault(job.kind, {})[job.id] = job
         self.set_deadline(job, deadline_at_ms)
         return Moved(replace(job), before, lasted_ms)
+
+    def hand_back(self, job: Job, worker: Worker) -> None:
+        """A job is with another worker, which has had it before under another name."""
+        job.worker_id = worker.id
+        worker.jobs.add(job.id)
+        worker.pending += job.state in PENDING
 
     def forget(self, job: Job) -> None:
         """A job that has ended is not shown any more."""

@@ -7,8 +7,6 @@ Every method takes the time and returns effects for the dispatcher to carry out 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from rtpcore.agents.effects import Answer, Assign, Effect, Evict, Ignored, LookAfter, Offer, Terminate
@@ -17,6 +15,7 @@ from rtpcore.agents.job import (
     DISPATCH_DELETED,
     NO_WORKER,
     NONE_TOOK_IT,
+    PENDING,
     QUEUE_FULL,
     ROOM_CLOSED,
     Job,
@@ -24,6 +23,21 @@ from rtpcore.agents.job import (
     State,
 )
 from rtpcore.agents.ledger import Ledger
+from rtpcore.agents.limits import (
+    COOLDOWN_MS,
+    EVICT_MS,
+    FIRST_BACKOFF_MS,
+    HAND_OVER_MS,
+    LONGEST_BACKOFF_MS,
+    LOST_WORKER_MS,
+    MAX_ENDED,
+    MAX_ERROR,
+    REJOIN_MS,
+    SILENCE_MS,
+    VERDICT_MS,
+    Departure,
+    Limits,
+)
 from rtpcore.agents.place import Dispatch, Place, Presence
 from rtpcore.agents.workers import Worker, select
 from rtpcore.errors import LimitError
@@ -32,65 +46,7 @@ from rtpcore.wire.messages import JobStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Departure", "Limits", "Pool"]
-
-_HAND_OVER_MS = 5000
-"""How long making a token may take; LiveKit's Python workers drop a job that is not assigned after 7.5 s."""
-_LOST_WORKER_MS = 2000
-"""How long an agent whose worker was lost may take to join: workers that lost only their socket still bring it."""
-_VERDICT_MS = 30_000
-"""How long a worker may take to say how a job ended whose agent has left, or its agent to come back. Processes take
-seconds to end, and where the worker itself ends meanwhile, it was no end of the job."""
-_SILENCE_MS = 10_000
-"""How long an agent may be without its worker and without a socket of its own: so long it takes to reconnect. That its
-media have stopped shows only after half a minute (RFC 7675), and a user waits."""
-_REJOIN_MS = 15_000
-"""How long an agent that was cut off may take to come back; LiveKit's clients try for about as long."""
-_EVICT_MS = 3000
-"""How long an agent may take to leave by itself once its job has ended, LiveKit's value."""
-_COOLDOWN_MS = 5000
-"""How long a worker is not asked again about a job that it refused."""
-_FIRST_BACKOFF_MS, _LONGEST_BACKOFF_MS = 1000, 30_000
-"""Before the third attempt and those after; the second is made at once, since a user waits."""
-_MAX_ENDED = 200
-"""Jobs of closed rooms that are still shown."""
-_MAX_ERROR = 1000
-"""Letters that are kept of what a worker says of a failure."""
-
-
-class Departure(Enum):
-    """Why an agent is not in its room any more."""
-
-    LEFT = "left"
-    LOST = "lost"
-    REPLACED = "replaced"
-    REMOVED = "removed"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds and choices of a pool.
-
-    Attributes:
-        target_load: Workers loaded more than this, 0 to 1, get jobs only where all are.
-        queue_timeout_ms: How long a job waits for a worker before it fails.
-        answer_timeout_ms: How long a worker may take to answer an offer.
-        join_timeout_ms: How long an agent may take to join once its worker has the job.
-        max_attempts: Attempts at a job before it fails for good.
-        max_workers: Workers at a time.
-        max_queue: Jobs that wait; one more fails at once.
-        max_dispatches: Wishes for agents in one room.
-    """
-
-    target_load: float = 0.7
-    queue_timeout_ms: int = 300_000
-    answer_timeout_ms: int = 10_000
-    join_timeout_ms: int = 60_000
-    max_attempts: int = 5
-    max_workers: int = 1000
-    max_queue: int = 10_000
-    max_dispatches: int = 100
+__all__ = ["Pool"]
 
 
 class Pool:
@@ -108,7 +64,7 @@ class Pool:
         self.limits = limits
         self.books = Ledger()
         self.places: dict[str, Place] = {}
-        self.ended: deque[Job] = deque(maxlen=_MAX_ENDED)
+        self.ended: deque[Job] = deque(maxlen=MAX_ENDED)
         self._draw = draw
 
     ##### Rooms, and who wants what in them
@@ -250,10 +206,10 @@ class Pool:
             if job.state in (State.OFFERED, State.ACCEPTED):
                 effects += self._requeue(job, "its worker was lost", now_ms)
             elif job.agent_sid:
-                self.books.look_at(job, now_ms + _SILENCE_MS)
+                self.books.look_at(job, now_ms + SILENCE_MS)
             elif job.deadline_at_ms is not None:
                 is_coming_back = job.state == State.RUNNING and not job.has_left
-                patience_ms = _SILENCE_MS if is_coming_back else _LOST_WORKER_MS
+                patience_ms = SILENCE_MS if is_coming_back else LOST_WORKER_MS
                 self.books.set_deadline(job, min(job.deadline_at_ms, now_ms + patience_ms))
         return [*effects, *self._serve([worker.kind], now_ms)]
 
@@ -267,12 +223,12 @@ class Pool:
             if worker is None or job is None or not job.is_live or job.worker_id == worker_id:
                 effects.append(Ignored(worker_id, "a job to take back that is not there, or its own"))
             elif is_orphan and job.state in (State.ASSIGNED, State.RUNNING) and job.kind == worker.kind:
-                job.worker_id, job.orphaned_at_ms = worker_id, 0
-                worker.jobs.add(job.id)
+                job.orphaned_at_ms = 0
+                self.books.hand_back(job, worker)
                 if job.state == State.ASSIGNED:
                     self.books.set_deadline(job, job.assigned_at_ms + self.limits.join_timeout_ms)
                 elif not job.agent_sid:
-                    self.books.set_deadline(job, now_ms + (_VERDICT_MS if job.has_left else _REJOIN_MS))
+                    self.books.set_deadline(job, now_ms + (VERDICT_MS if job.has_left else REJOIN_MS))
             else:
                 # Somebody else has it, or will: what this worker does is the attempt before.
                 effects.append(Terminate(worker_id, id))
@@ -338,12 +294,12 @@ class Pool:
             worker.refusals = 0
             worker.unreported += 1
             job.identity = answer.identity or f"agent-{job.id}"
-            moved = self.books.move(job, State.ACCEPTED, now_ms, "a worker took it", now_ms + _HAND_OVER_MS)
+            moved = self.books.move(job, State.ACCEPTED, now_ms, "a worker took it", now_ms + HAND_OVER_MS)
             return [moved, Assign(worker_id, job, answer), *self._serve([job.kind], now_ms)]
         if answer.is_final:
             return self._end(job, State.DONE, "its worker says that nobody needs to do it", now_ms, is_told=True)
         worker.refuse(now_ms)
-        job.refused[worker_id] = now_ms + _COOLDOWN_MS
+        job.refused[worker_id] = now_ms + COOLDOWN_MS
         effects = self._requeue(job, "a worker refused it", now_ms)
         if job.pinned_to:
             effects = self._end(job, State.FAILED, "its worker refused it", now_ms)
@@ -371,7 +327,7 @@ class Pool:
             case JobStatus.JS_SUCCESS:
                 return self._end(job, State.DONE, "its worker says that it is done", now_ms, is_told=True)
             case JobStatus.JS_FAILED:
-                job.error = error[:_MAX_ERROR]
+                job.error = error[:MAX_ERROR]
                 return self._retry(job, "its worker says that it failed", now_ms)
             case _:
                 return [Ignored(worker_id, "a report that jobs never have")]
@@ -400,7 +356,9 @@ class Pool:
             self.books.set_deadline(job, None)
             return []
         job.started_at_ms = job.started_at_ms or now_ms
-        return [self.books.move(job, State.RUNNING, now_ms, "its agent is in the room")]
+        moved = self.books.move(job, State.RUNNING, now_ms, "its agent is in the room")
+        # Its worker may take another one.
+        return [moved, *self._serve([job.kind], now_ms)]
 
     def departed(self, job_id: str, agent_sid: str, departure: Departure, now_ms: int) -> list[Effect]:
         """An agent is not in its room any more."""
@@ -414,11 +372,11 @@ class Pool:
             return self._end(job, State.CANCELLED, "its agent was sent away", now_ms)
         job.has_left = departure == Departure.LEFT
         job.reason = "its agent has left" if job.has_left else "its agent was cut off"
-        deadline_at_ms = now_ms + (_VERDICT_MS if job.has_left else _REJOIN_MS)
+        deadline_at_ms = now_ms + (VERDICT_MS if job.has_left else REJOIN_MS)
         if job.orphaned_at_ms:
             # Both were lost at about the same time, by one cause; the agent still may come back.
-            silence_ends_ms = 0 if job.has_left else job.orphaned_at_ms + _SILENCE_MS
-            deadline_at_ms = max(silence_ends_ms, now_ms + _LOST_WORKER_MS)
+            silence_ends_ms = 0 if job.has_left else job.orphaned_at_ms + SILENCE_MS
+            deadline_at_ms = max(silence_ends_ms, now_ms + LOST_WORKER_MS)
         self.books.set_deadline(job, deadline_at_ms)
         return []
 
@@ -459,7 +417,7 @@ class Pool:
             case State.OFFERED:
                 if worker is not None:
                     worker.strike(now_ms)
-                job.refused[job.worker_id] = now_ms + _COOLDOWN_MS
+                job.refused[job.worker_id] = now_ms + COOLDOWN_MS
                 return [*self._requeue(job, "a worker did not answer", now_ms), *self._serve([job.kind], now_ms)]
             case State.ACCEPTED:
                 return [*self._requeue(job, "it was not handed over", now_ms), *self._serve([job.kind], now_ms)]
@@ -505,7 +463,7 @@ class Pool:
         if job.agent_sid:
             effects.append(Evict(job.agent_sid, job.id))
             job.agent_sid = ""
-        pause_ms = min(_FIRST_BACKOFF_MS << min(job.failures - 2, 16), _LONGEST_BACKOFF_MS) if job.failures > 1 else 0
+        pause_ms = min(FIRST_BACKOFF_MS << min(job.failures - 2, 16), LONGEST_BACKOFF_MS) if job.failures > 1 else 0
         job.ready_at_ms = now_ms + pause_ms
         job.fence = self.places[job.room_sid].next_fence()
         job.wanted_until_ms = now_ms + self.limits.queue_timeout_ms
@@ -518,7 +476,9 @@ class Pool:
         """It is over; its worker is told, unless it said so itself."""
         holds = job.state not in (State.QUEUED, State.OFFERED) and job.worker_id in self.books.workers
         effects: list[Effect] = [Terminate(job.worker_id, job.id)] if holds and not is_told else []
+        is_pending = job.state in PENDING
         effects.append(self.books.move(job, state, now_ms, reason))
         if job.agent_sid:
-            self.books.look_at(job, now_ms + _EVICT_MS)
-        return effects
+            self.books.look_at(job, now_ms + EVICT_MS)
+        # Its worker may take another one.
+        return [*effects, *self._serve([job.kind], now_ms)] if is_pending else effects

@@ -22,8 +22,9 @@ __all__ = ["Worker", "select"]
 _JOB_LOAD = 0.1
 """What a job counts that a worker took and has not reported yet: less lets a burst pile up on one worker between two of
 its reports (2.5 s), more spreads it over workers that are loaded already."""
-_MAX_OFFERS = 20
-"""Offers that a worker has to answer at a time; a slow one shall not hold the queue."""
+_MAX_PENDING = 20
+"""Jobs that a worker is asked about or has taken and whose agents are not there yet. A slow one shall not hold the
+queue, and one that is given all jobs of another that died shall not suffocate, whatever it says of its load."""
 _FIRST_BENCH_MS, _LONGEST_BENCH_MS = 1000, 60_000
 _REFUSALS = 3
 """Refusals in a row after which a worker is not asked until it reports again: it is full and has not said so yet."""
@@ -47,7 +48,7 @@ class Worker:
         load: 0 to 1, as it says.
         job_count: Jobs that it has, as it says.
         seq: The number of its last report; 0 where it numbers none.
-        offers: Jobs that it was asked about and has not answered.
+        pending: Jobs that it has, offers included, whose agents are not in their rooms yet.
         jobs: What it has, offers included, by id.
         unreported: Jobs it took since its last report.
         strikes: Times in a row that it took a job, or was asked, and nothing came of it.
@@ -66,7 +67,7 @@ class Worker:
     load: float = 0.0
     job_count: int = 0
     seq: int = 0
-    offers: int = 0
+    pending: int = 0
     jobs: set[str] = field(default_factory=set)
     unreported: int = 0
     strikes: int = 0
@@ -75,7 +76,7 @@ class Worker:
 
     def takes(self, now_ms: int) -> bool:
         """Whether it may be asked now."""
-        return not (self.is_full or self.is_draining) and self.offers < _MAX_OFFERS and self.paused_until_ms <= now_ms
+        return not (self.is_full or self.is_draining) and self.pending < _MAX_PENDING and self.paused_until_ms <= now_ms
 
     @property
     def effective_load(self) -> float:
