@@ -161,6 +161,7 @@ def _job(job: Job, now_ms: int) -> dict[str, Any]:
         "identity": job.identity,
         "agent_sid": job.agent_sid,
         "created_at_ms": job.created_at_ms,
+        "assigned_at_ms": job.assigned_at_ms,
         "started_at_ms": job.started_at_ms,
         "ended_at_ms": job.ended_at_ms,
         "in_state_ms": max(0, now_ms - job.since_ms),
