@@ -13,13 +13,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, BandwidthChanged, EncodingStarted, StreamPaused, TransportChanged
 from rtpcore.exchange import Exchange
-from rtpcore.joining import participant_of, rules_of
+from rtpcore.joining import new_room, participant_of, rules_of
 from rtpcore.judging import Judge
 from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.load import Load
@@ -219,9 +218,13 @@ class Host:
         session = self.sessions.get(participant.sid) if participant is not None else None
         if room is None or participant is None or session is None or session.is_over:
             return None
-        if session.lost_at_ms is not None:
+        if session.lost_at_ms is not None or parameters.participant_sid not in ("", participant.sid):
             return None
-        if parameters.participant_sid not in ("", participant.sid):
+        try:
+            for check in self.guards:
+                check(claims)
+        except JoinError:
+            # It is to begin anew, and learns then why it may not.
             return None
         first, *others = self.welcome.reconnected(session, self.exchange.last_sequence(participant))
         session.resume(first)
@@ -277,20 +280,8 @@ class Host:
         room = self.rooms.get(name)
         if room is None:
             self._check_rooms()
-            usual, wish = self.settings.room, configuration or RoomConfiguration()
-            room = self.rooms[name] = Room(
-                name,
-                ids.room_sid(ids.secret),
-                now_ms(),
-                empty_timeout=wish.empty_timeout or usual.empty_timeout_s,
-                departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
-                max_participants=wish.max_participants or usual.max_participants,
-                metadata=wish.metadata,
-                agents=tuple(wish.agents),
-                rules=replace(self.rules, sync_streams=self.rules.sync_streams or wish.sync_streams).delayed(
-                    wish.min_playout_delay, wish.max_playout_delay
-                ),
-            )
+            room = new_room(name, configuration or RoomConfiguration(), self.settings, self.rules, now_ms())
+            self.rooms[name] = room
             for listener in self.on_created:
                 listener(room)
         return room

@@ -142,6 +142,8 @@ async def test_it_may_be_registered_before_the_server_runs(server: Server, until
         await stay(job)
 
     server.agents.register(note)
+    with pytest.raises(ClosedError):
+        server.agents.dispatch("first", "")
     for name in ("first", "second"):
         async with server:
             server.create_room(name)

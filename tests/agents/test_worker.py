@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from tests.agents.conftest import KEYRING, House, open_house, token
+from tests.agents.conftest import KEYRING, Client, House, open_house, token
 from tests.serving import WAYS
 
 from rtpcore.agents import worker as worker_module
@@ -218,6 +218,10 @@ async def test_an_agent_that_comes_too_late_is_not_let_in(house: House) -> None:
     assert (await house.status(late))[0] == 409
     agents = [one for one in house.server.rooms["stage"].participants.values() if one.kind == "agent"]
     assert len(agents) == 1
+    # Neither may it take over the session of who has its identity by now.
+    stolen = Client(await house.http.ws_connect("/rtc", params={"access_token": late, "reconnect": "1"}))
+    assert (await stolen.until("leave")).action == LeaveRequest.Action.RECONNECT
+    assert agents[0].is_here
 
 
 async def _offer(worker: Any) -> Any:

@@ -21,6 +21,7 @@ from rtpcore.agents.describing import listing
 from rtpcore.agents.effects import Answer
 from rtpcore.errors import ClosedError, ConfigError, JoinError
 from rtpcore.host import now_ms
+from rtpcore.joining import check_length
 from rtpcore.policy import Permission
 from rtpcore.server.views import Room
 from rtpcore.wire import ids
@@ -73,10 +74,13 @@ Work: TypeAlias = Callable[[AgentJob], Awaitable[None]]
 class Agents:
     """Agents of a server: those in this process, and what was asked of all of them."""
 
-    def __init__(self, dispatcher: Dispatcher, join: Callable[[Claims], LocalParticipant]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, join: Callable[[Claims], LocalParticipant], check_running: Callable[[], None]
+    ) -> None:
         """Not to be called: `rtpcore.Server.agents` is one. ``join`` lets a participant in, or raises JoinError."""
         self._dispatcher = dispatcher
         self._join = join
+        self._check_running = check_running
 
     def register(
         self,
@@ -139,9 +143,12 @@ class Agents:
             restarts: One that fails is replaced.
 
         Raises:
-            JoinError: There are too many rooms.
+            JoinError: There are too many rooms, or the name is none.
             LimitError: Too many agents are wanted there.
+            ClosedError: The server is not running.
         """
+        self._check_running()
+        check_length("a room name", room, self._dispatcher.host.settings.limit.max_room_name_length)
         state = self._dispatcher.host.ensure_room(room)
         return self._dispatcher.dispatch(
             state,

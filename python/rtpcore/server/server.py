@@ -89,7 +89,7 @@ class Server:
         self._listen = config.listen
         self.host = Host(self.forwarder, self._keyring, self.settings, self._policy)
         self.dispatcher = Dispatcher(self.host)
-        self.agents = Agents(self.dispatcher, self._enter)
+        self.agents = Agents(self.dispatcher, self._enter, self._check_running)
         self.rooms = Rooms(self.host)
         self.metrics = Metrics(self.host)
         self.metrics.others.append(Counts(self.dispatcher).collect)
