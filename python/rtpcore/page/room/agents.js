@@ -33,8 +33,8 @@ function draw(section, told) {
 
 function row({ id, agent_name: name, type, state, load, running, pending }) {
   const line = document.createElement("tr");
-  line.title = id;
-  for (const text of [name || "any room", type, state, percent(load), running, pending]) {
+  line.title = `${id}, for each ${type}`;
+  for (const text of [name || "any room", state, percent(load), running, pending]) {
     line.insertCell().textContent = text;
   }
   return line;
