@@ -226,7 +226,8 @@ class Agents(RuleBasedStateMachine):
 
     def could(self, worker: Worker, job: Job) -> bool:
         now_ms = self.stage.now_ms
-        may = job.pinned_to in ("", worker.id) and job.refused.get(worker.id, 0) <= now_ms
+        is_free = job.refused.get(worker.id, 0) <= now_ms and job.asked.get(worker.id, 0) <= now_ms
+        may = job.pinned_to in ("", worker.id) and is_free
         return may and worker.takes(now_ms)
 
     @invariant()

@@ -163,13 +163,44 @@ class TestAnswers:
         stage.worker("AW_1")
         stage.room()
         stage.worker("AW_2")
-        stage.wait(10_000)
+        stage.wait(2000)
         (job_id,) = stage.offers["AW_2"]
+        stage.wait(8001)
         stage.say("AW_1")
         assert stage.ignored == ["an answer to no offer, or too late"]
         stage.say("AW_2")
         assert stage.pool.books.jobs[job_id].worker_id == "AW_2"
         assert [worker for worker, _ in stage.tokens[job_id]] == ["AW_2"]
+
+    @pytest.mark.parametrize(("first", "second"), [("AW_1", "AW_2"), ("AW_2", "AW_1")])
+    def test_where_one_is_slow_another_is_asked_and_the_first_yes_counts(
+        self, stage: Stage, first: str, second: str
+    ) -> None:
+        stage.worker("AW_1")
+        stage.room()
+        stage.worker("AW_2")
+        stage.wait(3000)
+        job_id = stage.say(first)
+        stage.say(second)
+        assert [worker for worker, _ in stage.tokens[job_id]] == [first]
+        assert stage.ignored == ["an answer to no offer, or too late"]
+        assert stage.join(job_id)
+        assert [worker.pending for worker in stage.pool.books.workers.values()] == [0, 0]
+
+    def test_a_slow_no_takes_nothing_from_the_other(self, stage: Stage) -> None:
+        stage.worker("AW_1")
+        stage.room()
+        stage.worker("AW_2")
+        stage.wait(3000)
+        stage.say("AW_1", NO)
+        assert stage.join(stage.say("AW_2"))
+
+    def test_where_nobody_else_is_there_it_has_its_time(self, stage: Stage) -> None:
+        worker = stage.worker("AW_1")
+        stage.room()
+        stage.wait(9000)
+        assert stage.join(stage.say("AW_1"))
+        assert worker.strikes == 0
 
     def test_a_second_answer_means_nothing(self, stage: Stage) -> None:
         job_id = running(stage)
@@ -472,6 +503,17 @@ class TestRooms:
         assert not stage.pool.books.jobs
         assert not stage.pool.books.workers["AW_1"].jobs
         assert stage.pool.books.workers["AW_1"].pending == 0
+
+    def test_what_waits_in_a_closed_room_is_offered_to_nobody(self, stage: Stage) -> None:
+        stage.worker("AW_1")
+        stage.room("RM_1")
+        for number in range(25):
+            stage.do(stage.pool.simulate("AW_1", "RM_1", f"AJ_{number}", stage.now_ms))
+        asked = len(stage.offers["AW_1"])
+        assert asked == 20
+        stage.close("RM_1")
+        assert len(stage.offers["AW_1"]) == asked
+        assert {job.state for job in stage.jobs} == {State.CANCELLED}
 
     def test_a_deleted_dispatch_ends_its_job_and_the_agent_has_a_moment(self, stage: Stage) -> None:
         job_id = running(stage)

@@ -131,6 +131,7 @@ class Job:
         fence: The number of this attempt, higher than all before it in its room.
         failures: Attempts that have failed.
         ready_at_ms: It is not offered before.
+        asked: By worker, until when its answer counts.
         refused: By worker, until when it is not asked again.
         worker_id: Who has it, or had it last.
         identity: What its agent is called in the room.
@@ -164,6 +165,7 @@ class Job:
     fence: int = 0
     failures: int = 0
     ready_at_ms: int = 0
+    asked: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     worker_id: str = ""
     identity: str = ""

@@ -9,6 +9,9 @@ __all__ = ["Departure", "Limits"]
 
 HAND_OVER_MS = 5000
 """How long making a token may take; LiveKit's Python workers drop a job that is not assigned after 7.5 s."""
+SLOW_MS = 2000
+"""How long an offer is left alone before another worker is asked as well. Most answer in milliseconds; an application
+that takes its time to decide may still say yes, and the first yes counts."""
 LOST_WORKER_MS = 2000
 """How long an agent whose worker was lost may take to join: workers that lost only their socket still bring it."""
 VERDICT_MS = 30_000

@@ -130,6 +130,10 @@ class Place:
             restarts=dispatch.restarts,
         )
 
+    def to_end(self) -> list[Job]:
+        """Its jobs in the order to end them: what still waits would be offered when another one makes room."""
+        return sorted(self.jobs.values(), key=lambda job: job.state != State.QUEUED)
+
     def old(self) -> list[Job]:
         """The jobs that ended longest ago, where there are too many."""
         # Of those who are here it must be known that they have had their agent.

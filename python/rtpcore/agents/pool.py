@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore.agents.effects import Answer, Assign, Effect, Evict, Ignored, LookAfter, Offer, Terminate
 from rtpcore.agents.job import (
-    ALL_FULL,
     DISPATCH_DELETED,
-    NO_WORKER,
-    NONE_TOOK_IT,
     PENDING,
     QUEUE_FULL,
     ROOM_CLOSED,
@@ -34,12 +31,13 @@ from rtpcore.agents.limits import (
     MAX_ERROR,
     REJOIN_MS,
     SILENCE_MS,
+    SLOW_MS,
     VERDICT_MS,
     Departure,
     Limits,
 )
 from rtpcore.agents.place import Dispatch, Place, Presence
-from rtpcore.agents.workers import Worker, select
+from rtpcore.agents.workers import Worker, select, why_none
 from rtpcore.errors import LimitError
 from rtpcore.wire.messages import JobStatus
 
@@ -80,7 +78,7 @@ class Pool:
         effects: list[Effect] = []
         if place is None:
             return effects
-        for job in list(place.jobs.values()):
+        for job in place.to_end():
             if job.is_live:
                 job.agent_sid = ""
                 state = State.DONE if job.state == State.RUNNING else State.CANCELLED
@@ -107,7 +105,7 @@ class Pool:
         place = self.places[room_sid]
         place.dispatches.pop(dispatch_id, None)
         effects: list[Effect] = []
-        for job in list(place.jobs.values()):
+        for job in place.to_end():
             if job.dispatch_id == dispatch_id and job.is_live:
                 effects += self._end(job, State.CANCELLED, DISPATCH_DELETED, now_ms)
         return effects
@@ -123,7 +121,7 @@ class Pool:
             # A job that has ended was for the last time this one was here.
             effects += [Evict(job.agent_sid, job.id)] if job.agent_sid else []
             self._shelve(place, job)
-        waiting = {job.kind for job in place.jobs.values() if job.participant == identity}
+        waiting = dict.fromkeys(job.kind for job in place.jobs.values() if job.participant == identity)
         return [*effects, *self._want(place, now_ms), *self._serve(waiting, now_ms)]
 
     def person_published(self, room_sid: str, identity: str, now_ms: int) -> list[Effect]:
@@ -150,12 +148,9 @@ class Pool:
 
     def _want(self, place: Place, now_ms: int) -> list[Effect]:
         oldest_ms = now_ms - self.limits.queue_timeout_ms
-        effects: list[Effect] = []
-        kinds = set()
-        for job in list(place.wanted(self.books.kinds(oldest_ms), oldest_ms)):
-            effects += self._add(place, job, now_ms)
-            kinds.add(job.kind)
-        return [*effects, *self._serve(kinds, now_ms)]
+        jobs = list(place.wanted(self.books.kinds(oldest_ms), oldest_ms))
+        effects = [effect for job in jobs for effect in self._add(place, job, now_ms)]
+        return [*effects, *self._serve(dict.fromkeys(job.kind for job in jobs), now_ms)]
 
     def _add(self, place: Place, job: Job, now_ms: int) -> list[Effect]:
         place.jobs[job.id] = job
@@ -264,7 +259,7 @@ class Pool:
                 if willing:
                     worker = select(willing, self.limits.target_load, self._draw)
                     effects += self._offer(job, worker, now_ms)
-                elif later := [at_ms for at_ms in job.refused.values() if at_ms > now_ms]:
+                elif later := [at_ms for at_ms in (*job.refused.values(), *job.asked.values()) if at_ms > now_ms]:
                     self.books.wake(kind, min(later))
             for worker in workers:
                 if worker.paused_until_ms > now_ms and self.books.queue(kind):
@@ -274,36 +269,51 @@ class Pool:
     def _may_ask(self, worker: Worker, job: Job, now_ms: int) -> bool:
         if job.pinned_to and job.pinned_to != worker.id:
             return False
-        if job.refused.get(worker.id, 0) > now_ms:
+        if job.refused.get(worker.id, 0) > now_ms or job.asked.get(worker.id, 0) > now_ms:
             return False
         job.refused.pop(worker.id, None)
-        return True
+        if job.asked.pop(worker.id, None) is not None:
+            # It never answered, though another one was asked meanwhile.
+            worker.strike(now_ms)
+        return worker.takes(now_ms)
 
     def _offer(self, job: Job, worker: Worker, now_ms: int) -> list[Effect]:
         job.worker_id, job.orphaned_at_ms = worker.id, 0
-        deadline_at_ms = now_ms + self.limits.answer_timeout_ms
+        job.asked[worker.id] = now_ms + self.limits.answer_timeout_ms
+        deadline_at_ms = now_ms + min(SLOW_MS, self.limits.answer_timeout_ms)
         moved = self.books.move(job, State.OFFERED, now_ms, "a worker is asked", deadline_at_ms)
         return [moved, Offer(worker.id, job)]
 
     def answer(self, worker_id: str, job_id: str, answer: Answer, now_ms: int) -> list[Effect]:
         """A worker answers an offer."""
         worker, job = self.books.workers.get(worker_id), self.books.jobs.get(job_id)
-        if worker is None or job is None or job.worker_id != worker_id or job.state != State.OFFERED:
+        is_open = job is not None and job.state in (State.QUEUED, State.OFFERED)
+        if worker is None or job is None or not is_open or job.asked.pop(worker_id, 0) < now_ms:
             return [Ignored(worker_id, "an answer to no offer, or too late")]
+        is_latest = job.state == State.OFFERED and job.worker_id == worker_id
         if answer.is_available:
-            worker.refusals = 0
-            worker.unreported += 1
-            job.identity = answer.identity or f"agent-{job.id}"
-            moved = self.books.move(job, State.ACCEPTED, now_ms, "a worker took it", now_ms + HAND_OVER_MS)
-            return [moved, Assign(worker_id, job, answer), *self._serve([job.kind], now_ms)]
+            return self._accept(job, worker, answer, now_ms, is_latest=is_latest)
         if answer.is_final:
             return self._end(job, State.DONE, "its worker says that nobody needs to do it", now_ms, is_told=True)
         worker.refuse(now_ms)
         job.refused[worker_id] = now_ms + COOLDOWN_MS
-        effects = self._requeue(job, "a worker refused it", now_ms)
         if job.pinned_to:
-            effects = self._end(job, State.FAILED, "its worker refused it", now_ms)
+            return self._end(job, State.FAILED, "its worker refused it", now_ms)
+        effects = self._requeue(job, "a worker refused it", now_ms) if is_latest else []
         return [*effects, *self._serve([job.kind], now_ms)]
+
+    def _accept(self, job: Job, worker: Worker, answer: Answer, now_ms: int, *, is_latest: bool) -> list[Effect]:
+        """A worker takes a job; others that were asked may answer what they like."""
+        effects: list[Effect] = []
+        if job.state == State.OFFERED and not is_latest:
+            effects.append(self.books.move(job, State.QUEUED, now_ms, "another worker was sooner"))
+        worker.refusals = 0
+        worker.unreported += 1
+        job.worker_id, job.orphaned_at_ms = worker.id, 0
+        job.asked.clear()
+        job.identity = answer.identity or f"agent-{job.id}"
+        effects.append(self.books.move(job, State.ACCEPTED, now_ms, "a worker took it", now_ms + HAND_OVER_MS))
+        return [*effects, Assign(worker.id, job, answer), *self._serve([job.kind], now_ms)]
 
     def hand_over(self, job_id: str, fence: int, now_ms: int) -> list[Effect]:
         """The token of an attempt is on its way to the worker."""
@@ -349,8 +359,7 @@ class Pool:
         if job is None or self.why_not(job_id, fence):
             return [Evict(agent_sid, job_id)]
         job.agent_sid, job.has_left = agent_sid, False
-        worker = self.books.workers.get(job.worker_id)
-        if worker is not None:
+        if (worker := self.books.workers.get(job.worker_id)) is not None:
             worker.prove()
         if job.state == State.RUNNING:
             self.books.set_deadline(job, None)
@@ -405,20 +414,16 @@ class Pool:
 
     def _expire(self, job: Job, now_ms: int) -> list[Effect]:
         worker = self.books.workers.get(job.worker_id)
-        if job.look_at_ms and job.agent_sid:
-            job.look_at_ms = 0
-            if not job.is_live:
-                return [Evict(job.agent_sid, job.id)]
+        is_looked_after, job.look_at_ms = bool(job.look_at_ms and job.agent_sid), 0
+        if is_looked_after and job.is_live:
             return [LookAfter(job.agent_sid)] if worker is None else []
-        job.look_at_ms = 0
+        if is_looked_after:
+            return [Evict(job.agent_sid, job.id)]
         match job.state:
             case State.QUEUED:
                 return self._end(job, State.FAILED, self._why_queued(job), now_ms)
             case State.OFFERED:
-                if worker is not None:
-                    worker.strike(now_ms)
-                job.refused[job.worker_id] = now_ms + COOLDOWN_MS
-                return [*self._requeue(job, "a worker did not answer", now_ms), *self._serve([job.kind], now_ms)]
+                return self._ask_another(job, worker, now_ms)
             case State.ACCEPTED:
                 return [*self._requeue(job, "it was not handed over", now_ms), *self._serve([job.kind], now_ms)]
             case State.ASSIGNED:
@@ -433,16 +438,26 @@ class Pool:
             case _:
                 return []
 
+    def _ask_another(self, job: Job, worker: Worker | None, now_ms: int) -> list[Effect]:
+        """A worker is slow to answer, or does not at all."""
+        until_ms = job.asked.get(job.worker_id, 0)
+        if now_ms >= until_ms:
+            job.asked.pop(job.worker_id, None)
+            job.refused[job.worker_id] = now_ms + COOLDOWN_MS
+            if worker is not None:
+                worker.strike(now_ms)
+            return [*self._requeue(job, "a worker did not answer", now_ms), *self._serve([job.kind], now_ms)]
+        others = [one for one in self.books.workers_of(job.kind) if one.takes(now_ms)]
+        if not any(self._may_ask(one, job, now_ms) for one in others):
+            self.books.set_deadline(job, until_ms)
+            return []
+        return [*self._requeue(job, "a worker is slow to answer", now_ms), *self._serve([job.kind], now_ms)]
+
     def _why_queued(self, job: Job) -> str:
         """What a job waited for in vain."""
-        workers = self.books.workers_of(job.kind)
         if job.participant and job.participant not in self.places[job.room_sid].people:
             return "whom it was for did not come back"
-        if not workers:
-            return NO_WORKER
-        if all(one.is_full or one.is_draining for one in workers):
-            return ALL_FULL
-        return NONE_TOOK_IT
+        return why_none(self.books.workers_of(job.kind))
 
     ##### From one state to another
 
@@ -460,14 +475,14 @@ class Pool:
         if job.failures >= self.limits.max_attempts:
             return self._end(job, State.FAILED, f"{reason}, at attempt {job.failures} of as many", now_ms)
         effects: list[Effect] = [Terminate(job.worker_id, job.id)] if job.worker_id in self.books.workers else []
-        if job.agent_sid:
-            effects.append(Evict(job.agent_sid, job.id))
-            job.agent_sid = ""
+        effects += [Evict(job.agent_sid, job.id)] if job.agent_sid else []
+        job.agent_sid = ""
         pause_ms = min(FIRST_BACKOFF_MS << min(job.failures - 2, 16), LONGEST_BACKOFF_MS) if job.failures > 1 else 0
         job.ready_at_ms = now_ms + pause_ms
         job.fence = self.places[job.room_sid].next_fence()
         job.wanted_until_ms = now_ms + self.limits.queue_timeout_ms
         job.refused.clear()
+        job.asked.clear()
         job.has_left = False
         effects.append(self.books.move(job, State.QUEUED, now_ms, reason, job.wanted_until_ms))
         return [*effects, *self._serve([job.kind], now_ms)]

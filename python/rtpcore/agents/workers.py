@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rtpcore.agents.job import ALL_FULL, NO_WORKER, NONE_TOOK_IT
 from rtpcore.wire.messages import ParticipantPermission, WorkerStatus
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from rtpcore.agents.job import Kind
 
-__all__ = ["Worker", "select"]
+__all__ = ["Worker", "select", "why_none"]
 
 _JOB_LOAD = 0.1
 """What a job counts that a worker took and has not reported yet: less lets a burst pile up on one worker between two of
@@ -137,3 +138,10 @@ def select(candidates: Sequence[Worker], target_load: float, draw: Callable[[], 
         if point < 0:
             return worker
     return light[-1]
+
+
+def why_none(workers: Sequence[Worker]) -> str:
+    """Why a job waited for these in vain."""
+    if not workers:
+        return NO_WORKER
+    return ALL_FULL if all(one.is_full or one.is_draining for one in workers) else NONE_TOOK_IT
