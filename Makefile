@@ -18,6 +18,8 @@ PAGE := python/rtpcore/page/vendor/livekit-client.js
 # Clients that the tests drive.
 CLIENTS := tests/clients/node_modules/.installed tests/clients/go/client
 TESTS_OF_CLIENTS := $(wildcard tests/e2e/test_clients*.py)
+# LiveKit's agent workers, in an environment of their own.
+AGENTS := .build/agents/.synced
 # LiveKit's own server, of which `make conformance` asks what is right.
 ORACLE := .build/oracle-1.11.0/server
 # These tests wait most of their time.
@@ -29,6 +31,8 @@ CRATES := --workspace --exclude rtpcore-py --exclude rtpcore-sim
 # The second DTLS engine is OpenSSL. What is shipped has it compiled in, which takes minutes: that is the optimised build. All
 # other builds take the machine's, from Debian's packages.
 OF_MACHINE := OPENSSL_NO_VENDOR=1
+LOCK := uv pip compile --universal --python-version 3.10 --upgrade --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --custom-compile-command 'make lock' --quiet
 # Directories are listed too: their time changes when a file is removed.
 RUST_SOURCES := $(shell find rust -not -path '*/tests*' \( -type d -o -name '*.rs' -o -name Cargo.toml \)) Cargo.toml Cargo.lock
 
@@ -73,8 +77,9 @@ lint-rust: needs-rust
 	$(OF_MACHINE) cargo clippy --quiet --workspace --all-targets $(LOCKED) -- --deny warnings
 
 .PHONY: supply-chain
-supply-chain: $(ENV) $(CARGO_DENY)
+supply-chain: $(ENV) $(AGENTS) $(CARGO_DENY)
 	$(PY)/python scripts/check_licences.py
+	$(PY)/python scripts/check_licences.py $(dir $(AGENTS))
 	$(CARGO_DENY) --log-level warn --workspace check bans licenses sources
 
 .PHONY: unit
@@ -94,7 +99,7 @@ fuzz: needs-rust needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECON
 	$(OF_MACHINE) scripts/fuzz.sh $(TARGETS)
 
 .PHONY: e2e
-e2e: needs-e2e $(EXTENSION) $(PAGE) $(CLIENTS)  ## Chromium, GStreamer and LiveKit's clients publish and play through a real server
+e2e: needs-e2e $(EXTENSION) $(PAGE) $(CLIENTS) $(AGENTS)  ## Chromium, GStreamer and LiveKit's clients publish and play through a real server
 	$(PY)/pytest --quiet $(SIDE_BY_SIDE) tests/e2e
 
 # LiveKit's server may fail what ours must not: pytest says 1 then, and the table which. What it never does need not be
@@ -133,10 +138,10 @@ quality: needs-quality $(EXTENSION) $(PAGE)  ## What Chromium sees on bad networ
 ##### Housekeeping
 
 .PHONY: lock
-lock:  ## Take the newest versions that pyproject.toml allows into requirements/dev.txt
+lock:  ## Take the newest versions that pyproject.toml allows into requirements/
 	@scripts/get-uv.sh
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --upgrade --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
+	$(LOCK) --group agents --no-emit-package livekit-local-inference --output-file requirements/agents.txt
 
 .PHONY: format
 format: $(ENV)  ## Let the formatters have their way
@@ -174,6 +179,14 @@ $(ENV): requirements/dev.txt
 	@scripts/get-uv.sh
 	uv venv --quiet --allow-existing --no-project --python '>=3.10' .venv
 	uv pip sync --quiet --require-hashes requirements/dev.txt
+	touch $@
+
+# livekit-agents pins one release of `livekit`, an older one than the tests drive as a client: two environments. It comes
+# without its models, whose licence is not free; tests/clients/agents has none of what they do.
+$(AGENTS): requirements/agents.txt
+	@scripts/get-uv.sh
+	uv venv --quiet --allow-existing --no-project --python '>=3.10' $(@D)
+	VIRTUAL_ENV=$(CURDIR)/$(@D) uv pip sync --quiet --require-hashes requirements/agents.txt
 	touch $@
 
 # What is in the lock file, wherever this machine takes its packages from; nothing of it runs here but in a browser.

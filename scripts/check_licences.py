@@ -1,6 +1,7 @@
 """Checks the licence of every installed Python package: what users get must be permissive, tools may be weak copyleft.
 
-The licences of the Rust crates are cargo-deny's business (deny.toml).
+Of this interpreter's environment, or of the one whose directory is the argument, which holds tools alone. The licences
+of the Rust crates are cargo-deny's business (deny.toml).
 """
 
 import re
@@ -90,12 +91,17 @@ def shipped(requirements: list[str]) -> set[str]:
 
 
 def main() -> int:
-    """Check this interpreter's environment."""
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-    for_users = shipped(project["dependencies"])
+    """Check an environment."""
+    for_users: set[str] = set()
+    packages = distributions()
+    if sys.argv[1:]:
+        packages = distributions(path=[str(path) for path in Path(sys.argv[1]).glob("lib/*/site-packages")])
+    else:
+        project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+        for_users = shipped(project["dependencies"])
     bad = []
     count = 0
-    for package in distributions():
+    for package in packages:
         name = canonicalize_name(package.name)
         if name == "rtpcore":
             continue
@@ -105,6 +111,9 @@ def main() -> int:
             bad.append(f"{name} {package.version}: {found}")
     for line in sorted(bad):
         print(f"licence not allowed: {line}", file=sys.stderr)
+    if not count:
+        bad.append("there is no package")
+        print(f"no packages in {sys.argv[1:]}", file=sys.stderr)
     if not bad:
         print(f"licences ok: {count} Python packages, {len(for_users)} of them for users")
     return 1 if bad else 0

@@ -146,3 +146,16 @@ async def test_the_bot_says_what_it_hears() -> None:
         assert [(one.sender, one.topic) for one in said] == [("echo", "t"), ("echo", "lk.chat")]
         assert (said[0].payload, said[1].text) == (b"hello", "a line")
         assert await alice.perform_rpc("echo", "shout", "hey") == "HEY"
+
+
+@pytest.mark.usefixtures("keys")
+async def test_the_greeter_is_in_every_room() -> None:
+    module = load(next(one for one in EXAMPLES if one.stem == "greeter"))
+    server = module.server
+    async with uvicorn_of(module.app):
+        alice = await server.join("stage", "alice", kind="standard")
+        heard = alice.events()
+        welcome = await asyncio.wait_for(anext(heard), 30)
+        assert (welcome.topic, welcome.text) == ("lk.chat", "welcome to stage")
+        alice.send_text("hello", topic="lk.chat")
+        assert (await asyncio.wait_for(anext(heard), 30)).text == "you said: hello"

@@ -64,6 +64,7 @@ class TestIndex:
                 "/page/base.css",
                 "/dev/token?room=lab&identity=ada",
                 "/dev/why?room=lab&identity=ada",
+                "/dev/agents",
             ):
                 async with client.get(path) as answer:
                     assert answer.status == 404, path

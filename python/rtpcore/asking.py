@@ -1,4 +1,4 @@
-"""What a server that runs says over ``/rtpcore/why``, asked for and made into lines for eyes."""
+"""What a server that runs says over ``/rtpcore/why`` and ``/rtpcore/agents``, asked for and made into lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtpcore.wire.token import Claims, Keyring, VideoGrant
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["as_table", "ask"]
+__all__ = ["agents_as_table", "as_table", "ask", "ask_for_agents"]
 
 _TOKEN_TTL_S = 60.0
 _PATIENCE_S = 10.0
@@ -35,17 +35,36 @@ async def ask(url: str, keys: Mapping[str, str], room: str, identity: str = "") 
         JoinError: The server refuses, with its status and words.
         aiohttp.ClientError, OSError: It does not answer, or something else does.
     """
+    query = {"room": room, **({"identity": identity} if identity else {})}
+    return await _get(url, "/rtpcore/why", keys, VideoGrant(room_admin=True, room=room), query)
+
+
+async def ask_for_agents(url: str, keys: Mapping[str, str], room: str = "") -> dict[str, Any]:
+    """Which workers there are, and what became of jobs; see `rtpcore.http.agents`.
+
+    Args:
+        url: As in :func:`ask`.
+        keys: Likewise.
+        room: Only its jobs; empty for all.
+
+    Raises:
+        JoinError, aiohttp.ClientError, OSError: As from :func:`ask`.
+    """
+    return await _get(url, "/rtpcore/agents", keys, VideoGrant(room_list=True), {"room": room} if room else {})
+
+
+async def _get(
+    url: str, path: str, keys: Mapping[str, str], grant: VideoGrant, query: Mapping[str, str]
+) -> dict[str, Any]:
     url = url.rstrip("/")
     url = url.replace("ws", "http", 1) if url.startswith(("ws:", "wss:")) else url
-    claims = Claims(video=VideoGrant(room_admin=True, room=room))
-    token = Keyring(keys, allow_short=True).issue(claims, now=time.time(), ttl=_TOKEN_TTL_S)
-    query = {"room": room, **({"identity": identity} if identity else {})}
+    token = Keyring(keys, allow_short=True).issue(Claims(video=grant), now=time.time(), ttl=_TOKEN_TTL_S)
     headers = {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{url}/rtpcore/why", params=query, headers=headers) as answer,
+            session.get(f"{url}{path}", params=query, headers=headers) as answer,
         ):
             if answer.status != 200:
                 raise JoinError(answer.status, (await answer.text())[:200])
@@ -100,3 +119,21 @@ def _rate(bps: int) -> str:
 
 def _wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4))
+
+
+def agents_as_table(told: Mapping[str, Any]) -> str:
+    """A line for each worker, then one for each job: those that wait first, those that ended last."""
+    lines = [f"{'WORKER':<16} {'AGENT':<16} {'FOR EACH':<12} {'STATE':<10} LOAD  RUNNING  PENDING"]
+    for one in told["workers"]:
+        name = one["agent_name"] or "(any room)"
+        figures = f"{one['load']:>4.0%}  {one['running']:>7}  {one['pending']:>7}"
+        lines.append(f"{one['id']:<16} {name:<16} {one['type']:<12} {one['state']:<10} {figures}")
+    if not told["workers"]:
+        lines = ["No worker is there."]
+    waiting = told["counts"]["queued"]
+    lines += ["", f"{waiting} waiting, {told['counts']['running']} running"]
+    for job in [*told["jobs"], *told["ended"]]:
+        seconds = f"{job['in_state_ms'] / 1000:.0f} s"
+        head = f"{job['id']:<16} {job['agent_name'] or '(any room)':<16} {job['room']:<16}"
+        lines.append(f"{head} {job['state']:<10} {seconds:>7}  {job['reason']}, attempt {job['attempt']}")
+    return "\n".join(lines)

@@ -8,6 +8,7 @@
     rtpcore ports            what must be open
     rtpcore doctor           what keeps a call from working
     rtpcore why              why those in a room see what they see
+    rtpcore agents list      agent workers, what they do, who waits for one
 
 All but ``generate-keys`` take the server's own options, and so mean the same keys and ports.
 """
@@ -112,6 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     explained.add_argument("--json", action="store_true", help="for machines")
     serve.add_options(explained)
     explained.set_defaults(command=_why)
+    agents = commands.add_parser("agents", help="show agent workers and their jobs")
+    listed = agents.add_subparsers(metavar="COMMAND", required=True).add_parser(
+        "list",
+        help="list workers, jobs, and how the last ones ended",
+        description="Ask a server that runs, with these keys: its agent workers, and what became of jobs.",
+    )
+    listed.add_argument("--url", required=True, help="where it runs")
+    listed.add_argument("--room", default="", help="only what is in this room")
+    listed.add_argument("--json", action="store_true", help="for machines")
+    serve.add_options(listed)
+    listed.set_defaults(command=_list_agents)
     return parser
 
 
@@ -224,6 +236,13 @@ def _why(arguments: argparse.Namespace) -> int:
     settings, _ = serve.configure(arguments)
     told = asyncio.run(asking.ask(arguments.url, settings.keys, arguments.room, arguments.identity))
     print(json.dumps(told, indent=2) if arguments.json else asking.as_table(told))
+    return 0
+
+
+def _list_agents(arguments: argparse.Namespace) -> int:
+    settings, _ = serve.configure(arguments)
+    told = asyncio.run(asking.ask_for_agents(arguments.url, settings.keys, arguments.room))
+    print(json.dumps(told, indent=2) if arguments.json else asking.agents_as_table(told))
     return 0
 
 

@@ -13,13 +13,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import ClosedError, JoinError, LimitError, ParametersError, ProtocolError
 from rtpcore.events import AudioLevelChanged, BandwidthChanged, EncodingStarted, StreamPaused, TransportChanged
 from rtpcore.exchange import Exchange
-from rtpcore.joining import participant_of, rules_of
+from rtpcore.joining import new_room, participant_of, rules_of
 from rtpcore.judging import Judge
 from rtpcore.livekit_config import LiveKitConfig
 from rtpcore.load import Load
@@ -99,6 +98,9 @@ class Host:
         self.on_created: list[Callable[[Room], None]] = []
         self.on_emptied: list[Callable[[Room], None]] = []
         self.on_changed: list[Callable[[Room, Participant], None]] = []
+        self.on_joined: list[Callable[[Room, Participant, Claims], None]] = []
+        # Each may raise JoinError; asked of everybody who is about to join.
+        self.guards: list[Callable[[Claims], None]] = []
         self.welcome = Welcome(self.settings.region, self.ice_servers)
         # Nobody comes in any more; who is there stays.
         self.is_draining = False
@@ -186,14 +188,19 @@ class Host:
             self.handle(session, request)
         session.negotiate()
         self._connect(session)
+        for joined in self.on_joined:
+            joined(room, participant, claims)
         return session
 
     def check_join(self, claims: Claims, parameters: JoinParameters) -> Participant:
         """Who would join, if it may. Raises JoinError with the HTTP status that says why not."""
-        if self.is_draining:
+        room = self.rooms.get(_room_of(claims))
+        # Those who are there still get the agents that were sent for.
+        if self.is_draining and not (room is not None and claims.job):
             raise JoinError(503, "the server is shutting down")
         participant = participant_of(claims, parameters, now_ms(), self.settings.limit, self.rules)
-        room = self.rooms.get(_room_of(claims))
+        for check in self.guards:
+            check(claims)
         is_new = room is not None and participant.identity not in room.participants
         if room is not None and room.is_full and is_new and not participant.is_dependent:
             raise JoinError(503, "the room is full")
@@ -211,9 +218,13 @@ class Host:
         session = self.sessions.get(participant.sid) if participant is not None else None
         if room is None or participant is None or session is None or session.is_over:
             return None
-        if session.lost_at_ms is not None:
+        if session.lost_at_ms is not None or parameters.participant_sid not in ("", participant.sid):
             return None
-        if parameters.participant_sid not in ("", participant.sid):
+        try:
+            for check in self.guards:
+                check(claims)
+        except JoinError:
+            # It is to begin anew, and learns then why it may not.
             return None
         first, *others = self.welcome.reconnected(session, self.exchange.last_sequence(participant))
         session.resume(first)
@@ -269,19 +280,8 @@ class Host:
         room = self.rooms.get(name)
         if room is None:
             self._check_rooms()
-            usual, wish = self.settings.room, configuration or RoomConfiguration()
-            room = self.rooms[name] = Room(
-                name,
-                ids.room_sid(ids.secret),
-                now_ms(),
-                empty_timeout=wish.empty_timeout or usual.empty_timeout_s,
-                departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
-                max_participants=wish.max_participants or usual.max_participants,
-                metadata=wish.metadata,
-                rules=replace(self.rules, sync_streams=self.rules.sync_streams or wish.sync_streams).delayed(
-                    wish.min_playout_delay, wish.max_playout_delay
-                ),
-            )
+            room = new_room(name, configuration or RoomConfiguration(), self.settings, self.rules, now_ms())
+            self.rooms[name] = room
             for listener in self.on_created:
                 listener(room)
         return room

@@ -1,19 +1,21 @@
-"""Who would join, and with what: by its token, by what its client asks for, and by the server's configuration."""
+"""Who would join what, and with what: by its token, by what its client asks for, and by the server's configuration."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtpcore.errors import JoinError
-from rtpcore.room import Participant, Rules
+from rtpcore.room import Participant, Room, Rules
 from rtpcore.wire import ids
 
 if TYPE_CHECKING:
     from rtpcore.livekit_config import LiveKitConfig, SessionLimits
     from rtpcore.wire.join import JoinParameters
+    from rtpcore.wire.messages import RoomConfiguration
     from rtpcore.wire.token import Claims
 
-__all__ = ["check_length", "participant_of", "rules_of"]
+__all__ = ["check_length", "new_room", "participant_of", "rules_of"]
 
 
 def participant_of(
@@ -49,6 +51,23 @@ def participant_of(
         auto_subscribe=parameters.auto_subscribe and not parameters.publish_suffix,
         auto_subscribe_data=parameters.auto_subscribe_data_track and not parameters.publish_suffix,
         adaptive_stream=parameters.adaptive_stream,
+    )
+
+
+def new_room(name: str, wish: RoomConfiguration, settings: LiveKitConfig, rules: Rules, now_ms: int) -> Room:
+    """A room as somebody wishes it, and where nothing is wished as the configuration has it."""
+    usual = settings.room
+    rules = replace(rules, sync_streams=rules.sync_streams or wish.sync_streams)
+    return Room(
+        name,
+        ids.room_sid(ids.secret),
+        now_ms,
+        empty_timeout=wish.empty_timeout or usual.empty_timeout_s,
+        departure_timeout=wish.departure_timeout or usual.departure_timeout_s,
+        max_participants=wish.max_participants or usual.max_participants,
+        metadata=wish.metadata,
+        agents=tuple(wish.agents),
+        rules=rules.delayed(wish.min_playout_delay, wish.max_playout_delay),
     )
 
 

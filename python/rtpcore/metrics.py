@@ -30,7 +30,7 @@ from prometheus_client.registry import Collector
 from rtpcore.wire.messages import ParticipantInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rtpcore.host import Host
     from rtpcore.room import Happened, Participant, Room
@@ -116,6 +116,7 @@ class Metrics(Collector):
         calls: By service, method and HTTP status, calls of the server API.
         call_s: How long these took.
         webhooks: What became of them, where there are any.
+        others: Whatever else is counted, asked for at each reading.
         is_ready: Whether new participants are taken.
     """
 
@@ -133,6 +134,7 @@ class Metrics(Collector):
         self.calls: Counter[tuple[str, str, int]] = Counter()
         self.call_s = Spans(self.CALL_S)
         self.webhooks: Told | None = None
+        self.others: list[Callable[[], Iterable[Metric]]] = []
         self._events: Counter[str] = Counter()
         self._published: Counter[str] = Counter()
         self._join_s, self._session_s, self._room_s = Spans(self.JOIN_S), Spans(self.SESSION_S), Spans(self.ROOM_S)
@@ -152,6 +154,8 @@ class Metrics(Collector):
         yield from self._rooms()
         yield from self._sessions()
         yield from self._signalling()
+        for other in self.others:
+            yield from other()
         yield _gauge("rtpcore_ready", "1 while new participants are taken, 0 while the server drains.", self.is_ready)
 
     @property

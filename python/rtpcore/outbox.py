@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from rtpcore.wire.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rtpcore.wire.messages import SignalResponse
 
 __all__ = ["Outbox"]
 
@@ -18,7 +18,10 @@ _MAX_BYTES = 16 << 20
 """What joins a room of ten thousand, several times over."""
 
 
-class Outbox:
+M = TypeVar("M", bound=Message)
+
+
+class Outbox(Generic[M]):
     """A queue of messages.
 
     Attributes:
@@ -28,18 +31,18 @@ class Outbox:
     def __init__(self, max_messages: int = _MAX_MESSAGES, max_bytes: int = _MAX_BYTES) -> None:
         """Hold nothing yet."""
         self._max_messages, self._max_bytes = max_messages, max_bytes
-        self._messages: deque[tuple[SignalResponse, int]] = deque()
+        self._messages: deque[tuple[M, int]] = deque()
         self.size = 0
 
     def __len__(self) -> int:
         """How many wait."""
         return len(self._messages)
 
-    def __iter__(self) -> Iterator[SignalResponse]:
+    def __iter__(self) -> Iterator[M]:
         """Those that wait, oldest first."""
         return (message for message, _ in self._messages)
 
-    def append(self, message: SignalResponse) -> bool:
+    def append(self, message: M) -> bool:
         """Put a message behind those that wait; False where it would be too much, and then nothing is changed."""
         size = message.ByteSize()
         if len(self._messages) >= self._max_messages or (self._messages and self.size + size > self._max_bytes):
@@ -48,7 +51,7 @@ class Outbox:
         self.size += size
         return True
 
-    def popleft(self) -> SignalResponse:
+    def popleft(self) -> M:
         """Take the oldest. Raises IndexError where none waits."""
         message, size = self._messages.popleft()
         self.size -= size

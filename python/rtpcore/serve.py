@@ -163,7 +163,7 @@ def application(config: Config, settings: LiveKitConfig | None = None) -> web.Ap
     if server.settings.development:
         # The page, and what asks for no token, so that a camera is a click away.
         app[NODE] = node = Node(server.forwarder)
-        app.add_routes(page.routes(server.host))
+        app.add_routes(page.routes(server.host, server.dispatcher))
         these = [*status.routes(node), *whip.routes(node), *metrics.routes(server.metrics)]
         app.add_routes(aiohttp.routes(these, max_body=server.max_body))
     server.add_routes(app)

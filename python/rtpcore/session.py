@@ -89,7 +89,7 @@ class Session:
         self.claims = claims
         self.token_at_ms = 0
         self.lost_at_ms: int | None = None
-        self.outbox = Outbox()
+        self.outbox = Outbox[SignalResponse]()
         self.is_over = False
         self.is_attached = is_attached
         self.drops_next_resume = False

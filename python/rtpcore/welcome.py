@@ -58,7 +58,7 @@ class Welcome:
         join.subscriber_primary = not session.parameters.is_single and participant.permission.can_subscribe
         join.ice_servers.extend(self.ice_servers(participant.sid))
         join.ping_interval, join.ping_timeout = _PING_INTERVAL_S, _PING_TIMEOUT_S
-        join.server_info.CopyFrom(self._server_info())
+        join.server_info.CopyFrom(self.server_info())
         join.client_configuration.CopyFrom(ClientConfiguration())
         join.sif_trailer = self.trailer
         join.enabled_publish_codecs.extend(Codec(mime=mime) for mime in _PUBLISH_CODECS if room.rules.allows(mime))
@@ -77,12 +77,13 @@ class Welcome:
         first.reconnect.ice_servers.extend(self.ice_servers(participant.sid))
         first.reconnect.client_configuration.CopyFrom(ClientConfiguration())
         first.reconnect.last_message_seq = last_sequence
-        first.reconnect.server_info.CopyFrom(self._server_info())
+        first.reconnect.server_info.CopyFrom(self.server_info())
         everybody = announcing.updates([*room.visible_to(participant), participant.info()], room.rules.max_update)
         about.room_update.room.CopyFrom(room.info())
         return [first, *everybody, about, datatracks.listing(room, participant)]
 
-    def _server_info(self) -> ServerInfo:
+    def server_info(self) -> ServerInfo:
+        """What clients and agent workers are told of the server."""
         return ServerInfo(
             edition=ServerInfo.Edition.Standard,
             version=VERSION,

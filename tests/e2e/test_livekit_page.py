@@ -6,9 +6,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from tests.e2e.peers import DEADLINE, until
 
+from rtpcore.wire.messages import RegisterWorkerRequest, WorkerMessage
 from rtpcore.wire.token import Claims, Keyring, VideoGrant
 
 if TYPE_CHECKING:
@@ -126,6 +128,26 @@ async def test_statistics_are_shown_on_demand(join: Visit, complaints: list[str]
         await until(f"the figures of {tile} are told", are_told, lambda: first.inner_text("#tiles"))
     await first.click(f"{REMOTE} .toggle-figures")
     assert await first.is_hidden(f"{REMOTE} .figures")
+    assert complaints == []
+
+
+async def test_the_lobby_shows_agent_workers_where_there_are_any(
+    visit: Visit, base: str, complaints: list[str]
+) -> None:
+    page = await visit("Ada")
+    agents = page.locator("#agents")
+    assert await agents.is_hidden()
+    keyring = Keyring({"devkey": "secret"}, allow_short=True)
+    token = keyring.issue(Claims(video=VideoGrant(agent=True)), now=time.time(), ttl=60)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession() as client, client.ws_connect(f"{base}/agent", headers=headers) as socket:
+        hello = WorkerMessage(register=RegisterWorkerRequest(agent_name="helper"))
+        await socket.send_bytes(hello.SerializeToString())
+        await agents.wait_for(**WAIT)
+        row = agents.locator("tbody tr")
+        await row.get_by_text("helper").wait_for(**WAIT)
+        assert (await row.inner_text()).split("\t") == ["helper", "available", "0 %", "0", "0"]
+    await agents.wait_for(state="hidden", **WAIT)
     assert complaints == []
 
 

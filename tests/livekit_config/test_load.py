@@ -10,6 +10,7 @@ import pytest
 from rtpcore.config import Config, Listen, Media
 from rtpcore.errors import ConfigError
 from rtpcore.livekit_config import (
+    Agents,
     Audio,
     Codec,
     CongestionControl,
@@ -98,11 +99,14 @@ limit:
   max_participant_identity_length: 6
   max_participant_name_length: 7
   signal_message_size_limit: 8
+  agent_signal_message_size_limit: 10
   max_api_request_body_size: 9
 logging: {{level: warn, json: true}}
 prometheus: {{port: 6789, username: p, password: q}}
 audio: {{active_level: 30, min_percentile: 50, update_interval: 500, smooth_intervals: 4, active_red_encoding: true}}
 video: {{dynacast_pause_delay: 1m1.5s, codec_regression_threshold: 2}}
+agents: {{target_load: 0.5, queue_timeout: 1m, answer_timeout: 5s, join_timeout: 30s, max_attempts: 2,
+  max_workers: 3, max_queue: 4, max_dispatches: 5}}
 """
 
 
@@ -157,11 +161,12 @@ def test_every_setting_is_read() -> None:
             ("10.1.0.0/16",),
         ),
         webhook=Webhook(("https://example.com/hook",), "key", WebhookFilter(("room_started",), ("track_published",))),
-        limit=SessionLimits(-1, 1e6, 1, 2, 3, 4, 5, 6, 7, 8, 9),
+        limit=SessionLimits(-1, 1e6, 1, 2, 3, 4, 5, 6, 7, 8, 10, 9),
         logging=Logging("warning", True),
         prometheus=Prometheus(6789, "p", "q"),
         audio=Audio(30, 50, 500, 4, True),
         video=Video(61.5, 2),
+        agents=Agents(0.5, 60.0, 5.0, 30.0, 2, 3, 4, 5),
         unsupported=LATER,
     )
 

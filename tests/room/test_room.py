@@ -295,6 +295,15 @@ def test_rooms_end_when_nobody_comes_or_comes_back() -> None:
     assert room.is_over(105_000), "an agent keeps no room"
 
 
+def test_an_agent_is_told_of_at_once_in_a_large_room_too() -> None:
+    room, (first, *_) = room_of(*(f"user {number}" for number in range(60)))
+    room.flush()
+    agent = somebody("agent", kind=ParticipantInfo.Kind.AGENT, is_dependent=True)
+    assert told(room.join(agent), first) == ["update"]
+    assert told(room.activate(agent), first) == ["update"]
+    assert told(room.leave(agent, DisconnectReason.CLIENT_INITIATED, 0), first) == ["update"]
+
+
 class Rooms(RuleBasedStateMachine):
     """Joins, leaves, tracks, wishes and permissions in every order; what clients know is held against the room."""
 

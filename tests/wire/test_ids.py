@@ -48,3 +48,10 @@ def test_ids_do_not_repeat() -> None:
     letters = ids.seeded(1)
     assert len({ids.room_sid(letters) for _ in range(10_000)}) == 10_000
     assert len({ids.room_sid(ids.secret) for _ in range(10_000)}) == 10_000
+
+
+def test_what_is_hashed_has_one_name() -> None:
+    names = [ids.job_id(ids.hashed("RM_1", str(number))) for number in range(10_000)]
+    assert len(set(names)) == 10_000
+    assert names[7] == ids.job_id(ids.hashed("RM_1", "7"))
+    assert re.fullmatch(f"AJ_[{ids.ALPHABET}]{{12}}", names[0])

@@ -64,6 +64,8 @@ CLAIMS = st.builds(
     sha256=TEXT,
     room_config=st.none() | messages(RoomConfiguration),
     room_preset=TEXT,
+    job=st.just("AJ_1"),
+    fence=st.integers(0, 1 << 40),
     issuer=st.just("key"),
     expires_at=st.just(NOW + 600),
     not_before=st.just(NOW),
@@ -286,6 +288,10 @@ def test_an_rsa_key_for_a_secret_confuses_nothing() -> None:
         {"roomConfig": {"agents": 3}},
         {"sha256": 1},
         {"roomPreset": 1},
+        {"rtpcoreJob": "AJ_1"},
+        {"rtpcoreJob": {"id": "AJ_1"}},
+        {"rtpcoreJob": {"id": "AJ_1", "fence": "1"}},
+        {"rtpcoreJob": {"id": 1, "fence": 1}},
     ],
 )
 def test_claims_of_the_wrong_kind_are_refused(payload: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from rtpcore.errors import BindError, JoinError
-from rtpcore.http import aiohttp, rooms
+from rtpcore.http import aiohttp, dispatches, rooms
 from rtpcore.http.request import Response, Route, Upgrade
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def _count(metrics: Metrics, route: Route) -> Handler:
             metrics.call_s.count(time.monotonic() - began)
             # What is not served is counted together: names that callers invent must not become labels.
             service, method = request.parameters["service"], request.parameters["method"]
-            called = (service, method) if rooms.is_served(service, method) else ("", "")
+            is_served = method in _METHODS.get(service, ())
+            called = (service, method) if is_served else ("", "")
             metrics.calls[called[0], called[1], status] += 1
 
     match route.pattern:
@@ -143,6 +144,9 @@ def _count(metrics: Metrics, route: Route) -> Handler:
             return call
         case _:
             return handler
+
+
+_METHODS = {rooms.NAME: rooms.NAMES, dispatches.NAME: dispatches.NAMES}
 
 
 class _Counted:

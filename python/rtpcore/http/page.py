@@ -6,6 +6,7 @@
     GET /whip         the page for WHIP and WHEP
     GET /page/…       what the pages consist of, files from the wheel
     GET /dev/token    a token for ?room= and ?identity=, with ?name= if wanted
+    GET /dev/agents   agent workers and their jobs, as /rtpcore/agents has them
     GET /dev/why      why ?identity= in ?room= sees what it sees, as /rtpcore/why has it
 
 Only with ``--dev``, and only of `rtpcore.serve`: elsewhere ``/`` is what health checks ask, and there is nothing else
@@ -22,10 +23,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from rtpcore.errors import JoinError
+from rtpcore.http.agents import shown
 from rtpcore.http.why import explained
 from rtpcore.wire.token import Claims, VideoGrant
 
 if TYPE_CHECKING:
+    from rtpcore.agents import Dispatcher
     from rtpcore.host import Host
     from rtpcore.wire.token import Keyring
 
@@ -49,7 +52,7 @@ _TOKEN_LIFETIME = 6 * 3600.0
 _AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 
-def routes(host: Host) -> list[web.RouteDef]:
+def routes(host: Host, dispatcher: Dispatcher) -> list[web.RouteDef]:
     """The routes of this module, for an aiohttp application; they stand before the health check at ``/``."""
 
     async def token(request: web.Request) -> web.Response:
@@ -58,12 +61,17 @@ def routes(host: Host) -> list[web.RouteDef]:
     async def why(request: web.Request) -> web.Response:
         return await _why(request, host)
 
+    async def agents(request: web.Request) -> web.Response:
+        _check_origin(request)
+        return web.json_response(shown(dispatcher), headers={"Cache-Control": "no-store"})
+
     return [
         web.get("/", _index),
         web.get("/whip", _whip),
         web.get(r"/page/{path:[a-z/-]+\.(css|js|svg)}", _file),
         web.get("/dev/token", token),
         web.get("/dev/why", why),
+        web.get("/dev/agents", agents),
     ]
 
 
@@ -104,14 +112,18 @@ async def _why(request: web.Request, host: Host) -> web.Response:
 
 def _asked(request: web.Request) -> tuple[str, str]:
     """For which room and for whom the page asks."""
-    # The keys may be others than those that everybody knows: pages of other sites get nothing.
-    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-    if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != request.host):
-        raise web.HTTPForbidden(text=f"{request.path} is only for the page of this server")
+    _check_origin(request)
     room, identity = request.query.get("room", ""), request.query.get("identity", "")
     if not room or not identity:
         raise web.HTTPBadRequest(text=f"say for whom and for which room: {request.path}?room=&identity=")
     return room, identity
+
+
+def _check_origin(request: web.Request) -> None:
+    # The keys may be others than those that everybody knows: pages of other sites get nothing.
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+    if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != request.host):
+        raise web.HTTPForbidden(text=f"{request.path} is only for the page of this server")
 
 
 def _respond(request: web.Request, path: str, *, status: int = 200) -> web.StreamResponse:

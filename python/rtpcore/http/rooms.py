@@ -6,16 +6,13 @@ call that follows another sees what that one did.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
-from inspect import isawaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rtpcore.errors import JoinError, LimitError, RpcFailure
 from rtpcore.host import now_ms
-from rtpcore.http.request import Response, Route
-from rtpcore.http.rtc import claims_of
-from rtpcore.wire import twirp
+from rtpcore.http.calls import administered, check, check_size, room_of
 from rtpcore.wire.messages import (
     CreateRoomRequest,
     DataPacket,
@@ -35,6 +32,7 @@ from rtpcore.wire.messages import (
     PerformRpcRequest,
     PerformRpcResponse,
     RemoveParticipantResponse,
+    RoomConfiguration,
     RoomParticipantIdentity,
     SendDataRequest,
     SendDataResponse,
@@ -51,63 +49,30 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from rtpcore.host import Host
-    from rtpcore.http.request import Request
+    from rtpcore.http.calls import Service
     from rtpcore.room import Participant, Room
     from rtpcore.wire.token import VideoGrant
 
-__all__ = ["is_served", "routes"]
+__all__ = ["NAME", "NAMES", "methods"]
 
-logger = logging.getLogger("rtpcore.http.rooms")
-
-
-def routes(host: Host) -> list[Route]:
-    """The routes of this module."""
-
-    async def call(request: Request) -> Response:
-        return await _call(host, request)
-
-    return [Route("*", "/twirp/{service}/{method}", call)]
+NAME = "livekit.RoomService"
 
 
-def is_served(service: str, method: str) -> bool:
-    """Whether there is such a method; callers may invent some."""
-    return service == "livekit.RoomService" and method in _METHODS
-
-
-async def _call(host: Host, request: Request) -> Response:
-    try:
-        service, name = request.parameters["service"], request.parameters["method"]
-        if request.method != "POST":
-            raise TwirpError("bad_route", f"unsupported method {request.method} (only POST is allowed)")
-        reason = _ABSENT.get(service)
-        if reason is not None:
-            raise TwirpError("internal", reason)
-        if not is_served(service, name):
-            raise TwirpError("bad_route", f"no handler for path {request.path}")
-        try:
-            grant = claims_of(host, request).video
-        except JoinError as error:
-            raise TwirpError("unauthenticated", error.reason) from error
-        kind, action = _METHODS[name]
-        message = twirp.decode(request.content_type, await request.read(), kind())
-        answer = action(host, grant, message)
-        if isawaitable(answer):
-            answer = await answer
-        return Response(200, twirp.encode(request.content_type, answer), request.content_type)
-    except TwirpError as error:
-        return Response(error.status, error.to_json().encode(), twirp.JSON)
+def methods(host: Host) -> Service:
+    """What RoomService can be called for."""
+    return {name: (kind, partial(action, host)) for name, (kind, action) in _METHODS.items()}
 
 
 ##### Rooms
 
 
 def _create_room(host: Host, grant: VideoGrant | None, request: CreateRoomRequest) -> Message:
-    _check(grant is not None and grant.room_create)
+    check(grant is not None and grant.room_create)
     if not request.name:
         raise TwirpError("invalid_argument", "name is required")
-    _check_size(host.rules.why_too_long(request.metadata))
+    check_size(host.rules.why_too_long(request.metadata))
     try:
-        room = host.ensure_room(request.name)
+        room = host.ensure_room(request.name, RoomConfiguration(agents=request.agents))
     except JoinError as error:
         raise TwirpError("resource_exhausted", error.reason) from error
     room.empty_timeout = request.empty_timeout or room.empty_timeout
@@ -122,20 +87,20 @@ def _create_room(host: Host, grant: VideoGrant | None, request: CreateRoomReques
 
 
 def _list_rooms(host: Host, grant: VideoGrant | None, request: ListRoomsRequest) -> Message:
-    _check(grant is not None and grant.room_list)
+    check(grant is not None and grant.room_list)
     names = set(request.names)
     return ListRoomsResponse(rooms=[room.info() for room in host.rooms.values() if not names or room.name in names])
 
 
 def _delete_room(host: Host, grant: VideoGrant | None, request: DeleteRoomRequest) -> Message:
-    _check(grant is not None and grant.room_create)
-    host.close_room(_room(host, request.room), DisconnectReason.ROOM_DELETED)
+    check(grant is not None and grant.room_create)
+    host.close_room(room_of(host, request.room), DisconnectReason.ROOM_DELETED)
     return DeleteRoomResponse()
 
 
 def _update_room_metadata(host: Host, grant: VideoGrant | None, request: UpdateRoomMetadataRequest) -> RoomInfo:
-    room = _administered(host, grant, request.room)
-    _check_size(room.rules.why_too_long(request.metadata))
+    room = administered(host, grant, request.room)
+    check_size(room.rules.why_too_long(request.metadata))
     host.perform(room, room.update_room(request.metadata))
     return room.info()
 
@@ -144,23 +109,23 @@ def _update_room_metadata(host: Host, grant: VideoGrant | None, request: UpdateR
 
 
 def _list_participants(host: Host, grant: VideoGrant | None, request: ListParticipantsRequest) -> Message:
-    room = _administered(host, grant, request.room)
+    room = administered(host, grant, request.room)
     return ListParticipantsResponse(participants=[one.info() for one in room.participants.values()])
 
 
 def _get_participant(host: Host, grant: VideoGrant | None, request: RoomParticipantIdentity) -> Message:
-    return _participant(_administered(host, grant, request.room), request.identity).info()
+    return _participant(administered(host, grant, request.room), request.identity).info()
 
 
 def _remove_participant(host: Host, grant: VideoGrant | None, request: RoomParticipantIdentity) -> Message:
-    room = _administered(host, grant, request.room)
+    room = administered(host, grant, request.room)
     participant = _participant(room, request.identity)
     host.perform(room, room.remove(participant, DisconnectReason.PARTICIPANT_REMOVED, now_ms()))
     return RemoveParticipantResponse()
 
 
 def _mute(host: Host, grant: VideoGrant | None, request: MuteRoomTrackRequest) -> Message:
-    room = _administered(host, grant, request.room)
+    room = administered(host, grant, request.room)
     track = _participant(room, request.identity).find(request.track_sid)
     if track is None:
         raise TwirpError("not_found", "track does not exist")
@@ -172,9 +137,9 @@ def _mute(host: Host, grant: VideoGrant | None, request: MuteRoomTrackRequest) -
 
 
 def _update_participant(host: Host, grant: VideoGrant | None, request: UpdateParticipantRequest) -> ParticipantInfo:
-    room = _administered(host, grant, request.room)
+    room = administered(host, grant, request.room)
     participant = _participant(room, request.identity)
-    _check_size(room.rules.why_too_long(request.metadata, dict(request.attributes), request.name))
+    check_size(room.rules.why_too_long(request.metadata, dict(request.attributes), request.name))
     effects = room.update_participant(
         participant,
         name=request.name,
@@ -187,7 +152,7 @@ def _update_participant(host: Host, grant: VideoGrant | None, request: UpdatePar
 
 
 def _update_subscriptions(host: Host, grant: VideoGrant | None, request: UpdateSubscriptionsRequest) -> Message:
-    room = _administered(host, grant, request.room)
+    room = administered(host, grant, request.room)
     wish = UpdateSubscription(
         track_sids=request.track_sids, subscribe=request.subscribe, participant_tracks=request.participant_tracks
     )
@@ -196,7 +161,7 @@ def _update_subscriptions(host: Host, grant: VideoGrant | None, request: UpdateS
 
 
 def _send_data(host: Host, grant: VideoGrant | None, request: SendDataRequest) -> Message:
-    room = _administered(host, grant, request.room)
+    room = administered(host, grant, request.room)
     if request.nonce and len(request.nonce) != 16:
         raise TwirpError("invalid_argument", "nonce should be 16-bytes or not present")
     packet = DataPacket(kind=request.kind)
@@ -214,7 +179,7 @@ def _send_data(host: Host, grant: VideoGrant | None, request: SendDataRequest) -
 
 
 async def _perform_rpc(host: Host, grant: VideoGrant | None, request: PerformRpcRequest) -> Message:
-    room = _administered(host, grant, request.room)
+    room = administered(host, grant, request.room)
     participant = _participant(room, request.destination_identity)
     timeout_s = request.response_timeout_ms / 1000 if request.response_timeout_ms else _RPC_TIMEOUT_S
     try:
@@ -234,31 +199,6 @@ _RPC_TIMEOUT_S = 10.0
 
 def _only_in_the_cloud(host: Host, grant: VideoGrant | None, request: Message) -> Message:
     raise TwirpError("unimplemented", "a room is served by one server here: nobody can be moved to another")
-
-
-##### Who may, and what there is
-
-
-def _check_size(reason: str) -> None:
-    if reason:
-        raise TwirpError("invalid_argument", reason)
-
-
-def _check(may: bool) -> None:
-    if not may:
-        raise TwirpError("unauthenticated", "permissions denied")
-
-
-def _administered(host: Host, grant: VideoGrant | None, name: str) -> Room:
-    _check(grant is not None and grant.room_admin and grant.room == name)
-    return _room(host, name)
-
-
-def _room(host: Host, name: str) -> Room:
-    room = host.rooms.get(name)
-    if room is None:
-        raise TwirpError("not_found", "requested room does not exist")
-    return room
 
 
 def _participant(room: Room, identity: str) -> Participant:
@@ -287,9 +227,5 @@ _METHODS: dict[
     "MoveParticipant": (MoveParticipantRequest, _only_in_the_cloud),
 }
 
-_ABSENT = {
-    "livekit.Egress": "egress not connected (redis required)",
-    "livekit.Ingress": "ingress not connected (redis required)",
-    "livekit.SIP": "sip not connected (redis required)",
-}
-"""Services that this server has not, in the words of a LiveKit server that has them not either."""
+NAMES = frozenset(_METHODS)
+"""The methods that there are."""

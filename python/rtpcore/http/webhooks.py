@@ -2,7 +2,7 @@
 
 ::
 
-    Happened ──▶ queue of (url, room) ──▶ POST ──▶ 2xx: the next one
+    Happened, Moved ──▶ queue of (url, room) ──▶ POST ──▶ 2xx: the next one
                                            └── else: wait 0.5, 1, 2, … s and try the same again, 30 s long
 """
 
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from rtpcore.agents import State
+from rtpcore.agents.describing import job_message
 from rtpcore.wire import ids, text
 from rtpcore.wire.messages import WebhookEvent
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from rtpcore.agents.effects import Moved
     from rtpcore.room import Happened, Room
     from rtpcore.wire.token import Keyring
 
@@ -39,6 +42,14 @@ _MAX_AGE_S = 30.0
 """How long an event is worth telling."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+
+
+_JOB_EVENTS = {
+    State.QUEUED: "agent_job_queued",
+    State.RUNNING: "agent_job_started",
+    **dict.fromkeys((State.DONE, State.FAILED, State.CANCELLED), "agent_job_ended"),
+}
+"""Names of our own: LiveKit's server tells of jobs in its cloud alone."""
 
 
 @dataclass(slots=True)
@@ -128,8 +139,25 @@ class Webhooks:
                 del event.participant.tracks[:]
         if happened.track is not None:
             event.track.CopyFrom(happened.track.info)
+        self._queue(room.sid, event)
+
+    def notify_of_job(self, moved: Moved) -> None:
+        """Queue an event about an agent's job for every URL; returns at once."""
+        job = moved.job
+        name = _JOB_EVENTS.get(job.state)
+        is_retry = job.state == State.QUEUED and moved.before in (State.ASSIGNED, State.RUNNING)
+        name = "agent_job_retried" if is_retry else name
+        if name is None or (job.state == State.QUEUED and moved.before is not None and not is_retry):
+            return
+        if self._wants(name):
+            event = WebhookEvent(event=name, id=ids.event_id(ids.secret), created_at=int(time.time()))
+            event.job.CopyFrom(job_message(job))
+            event.room.CopyFrom(event.job.room)
+            self._queue(job.room_sid, event)
+
+    def _queue(self, room_sid: str, event: WebhookEvent) -> None:
         for url in self._urls:
-            self._put((url, room.sid), _Waiting(event, time.monotonic()))
+            self._put((url, room_sid), _Waiting(event, time.monotonic()))
 
     def _put(self, key: tuple[str, str], waiting: _Waiting) -> None:
         queue = self._queues.setdefault(key, deque())

@@ -9,6 +9,7 @@ What LiveKit knows and rtpcore does not do yet is accepted and listed in `LiveKi
 is an error that names what was perhaps meant.
 """
 
+from rtpcore.livekit_config.agents import Agents
 from rtpcore.livekit_config.load import DEV_KEYS, load
 from rtpcore.livekit_config.sections import (
     Audio,
@@ -30,6 +31,7 @@ from rtpcore.livekit_config.sections import (
 
 __all__ = [
     "DEV_KEYS",
+    "Agents",
     "Audio",
     "Codec",
     "CongestionControl",

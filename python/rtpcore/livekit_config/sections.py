@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from rtpcore.config import Config, Listen, Media
 from rtpcore.errors import ConfigError
+from rtpcore.livekit_config.agents import Agents
 from rtpcore.livekit_config.reading import addresses, check_port, duration, ports, setting
 
 
@@ -291,6 +292,7 @@ class SessionLimits:
         max_participant_identity_length: Bytes.
         max_participant_name_length: Bytes.
         signal_message_size_limit: Bytes of one message on a signalling WebSocket.
+        agent_signal_message_size_limit: Bytes of one message of an agent worker.
         max_api_request_body_size: Bytes of a request to the server API.
     """
 
@@ -304,6 +306,7 @@ class SessionLimits:
     max_participant_identity_length: int = 256
     max_participant_name_length: int = 256
     signal_message_size_limit: int = 2 << 20
+    agent_signal_message_size_limit: int = 2 << 20
     max_api_request_body_size: int = 10 << 20
 
     def __post_init__(self) -> None:
@@ -418,6 +421,7 @@ class LiveKitConfig:
         prometheus: Where metrics are read.
         audio: Who counts as speaking.
         video: How video is treated.
+        agents: How agents are dispatched.
         unsupported: Dotted names that were given and have no effect, each once; to be warned of.
     """
 
@@ -437,6 +441,7 @@ class LiveKitConfig:
     prometheus: Prometheus = Prometheus()
     audio: Audio = Audio()
     video: Video = Video()
+    agents: Agents = field(default=Agents())
     unsupported: tuple[str, ...] = setting((), key="")
 
     def __post_init__(self) -> None:

@@ -11,13 +11,13 @@ LATER = (
 
 UNSUPPORTED = frozenset(
     {
-        "agents",
+        "agents.enable_user_data_recording",
+        "agents.endpoints",
         "api",
         "audio.enable_loss_proxying",
         "debug_handler",
         "enable_participant_data_blob",
         "ingress",
-        "limit.agent_signal_message_size_limit",
         "limit.max_data_blob_key_length",
         "limit.max_data_blobs_size",
         "limit.max_data_track_custom_encoding_length",

@@ -1,7 +1,8 @@
 """Telling everybody of everybody: at once in small rooms, in batches in large ones.
 
 A room of three hundred in which everybody comes and goes is a hundred thousand messages if each is told of each alone.
-Those who publish are told of at once; of those who only watch, several changes make one message.
+Those who publish are told of at once, and so are agents, for whom somebody waits; of those who only watch, several
+changes make one message.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def announce(room: Room, who: Participant, *, to_itself: bool = False, can_wait:
     who.version += 1
     info = who.info()
     to_all = room.others(who) if not who.is_hidden else ()
-    if can_wait and waits_ms(room):
+    if can_wait and who.kind != ParticipantInfo.Kind.AGENT and waits_ms(room):
         if not who.is_hidden:
             room.unannounced[who.sid] = info
         return [Tell(who, _update([info]))] if to_itself else []

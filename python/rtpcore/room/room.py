@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rtpcore.wire.messages import (
         AddTrackRequest,
         ParticipantPermission,
+        RoomAgentDispatch,
         SubscriptionPermission,
         UpdateSubscription,
         UpdateTrackSettings,
@@ -48,6 +49,7 @@ class Room:
         departure_timeout: Seconds that it outlives its last one.
         max_participants: Dependent ones not counted; 0 for any number.
         rules: What its participants may do.
+        agents: Those asked for when it was made; none for whoever serves every room.
         emptied_at_ms: Since when nobody counts who is there; None while somebody does.
         unannounced: By sid, what others are still to be told of participants (see `rtpcore.room.announcing`).
         louder: By sid, those whose loudness has changed and who are still to be told of.
@@ -63,6 +65,7 @@ class Room:
     max_participants: int = 0
     metadata: str = ""
     rules: Rules = field(default_factory=Rules)
+    agents: tuple[RoomAgentDispatch, ...] = ()
     participants: dict[str, Participant] = field(default_factory=dict)
     was_joined: bool = False
     emptied_at_ms: int | None = None

@@ -1,6 +1,7 @@
 """LiveKit's server as a part of an application: rooms, their people and what happens in them, as Python objects."""
 
 from rtpcore.explaining import ExplainedPath, ExplainedTrack, Explanation, Picture, Repairs
+from rtpcore.server.agents import AgentJob, Agents, AgentWorker
 from rtpcore.server.events import (
     Event,
     ParticipantChanged,
@@ -18,6 +19,9 @@ from rtpcore.server.streams import BytesReceived, TextReceived
 from rtpcore.server.views import Participant, Room, Rooms, Track
 
 __all__ = [
+    "AgentJob",
+    "AgentWorker",
+    "Agents",
     "BytesReceived",
     "Event",
     "ExplainedPath",

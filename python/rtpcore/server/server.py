@@ -8,17 +8,19 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from rtpcore.agents import Counts, Dispatcher
 from rtpcore.config import Limits
 from rtpcore.errors import ClosedError
 from rtpcore.forwarder import Forwarder
 from rtpcore.host import Host
-from rtpcore.http import aiohttp, ingest, metrics, rooms, rtc, status, webhooks, why
+from rtpcore.http import agents, aiohttp, calls, dispatches, ingest, metrics, rooms, rtc, status, webhooks, why
 from rtpcore.joining import check_length
 from rtpcore.listener import Listener
 from rtpcore.livekit_config import LiveKitConfig, load
 from rtpcore.metrics import Metrics
 from rtpcore.policy import Hooks, Permission, Policy
 from rtpcore.server import events
+from rtpcore.server.agents import Agents
 from rtpcore.server.local import LocalParticipant
 from rtpcore.server.networks import reachable
 from rtpcore.server.views import Participant, Room, Rooms, Track
@@ -43,6 +45,8 @@ __all__ = ["Server"]
 
 _MAX_TRANSPORTS = 20_000
 """Peer connections of a server, two for each of ten thousand clients; memory is used by those that there are."""
+_MAX_STREAM = 1 << 20
+"""Bytes of a text or byte stream that a participant in the process takes, unless it says otherwise."""
 _TOKEN_LIFETIME_S = 6 * 3600.0
 """A server renews the tokens of those who are in a room, so this is for how long joining takes at the most."""
 
@@ -56,6 +60,7 @@ class Server:
     Attributes:
         settings: What it was configured with.
         rooms: The rooms that there are, by name.
+        agents: Agents in this process, and what is asked of all.
         metrics: What is counted, for a registry of ``prometheus_client``: ``REGISTRY.register(server.metrics)``.
         turn: Its TURN server, while it runs, if it has one.
     """
@@ -83,8 +88,11 @@ class Server:
         self.turn: TurnServer | None = None
         self._listen = config.listen
         self.host = Host(self.forwarder, self._keyring, self.settings, self._policy)
+        self.dispatcher = Dispatcher(self.host)
+        self.agents = Agents(self.dispatcher, self._enter, self._check_running)
         self.rooms = Rooms(self.host)
         self.metrics = Metrics(self.host)
+        self.metrics.others.append(Counts(self.dispatcher).collect)
         self._stack: contextlib.AsyncExitStack | None = None
         # An iterator that nobody holds any more takes its queue with it.
         self._listeners: weakref.WeakSet[Listener[Event]] = weakref.WeakSet()
@@ -117,6 +125,9 @@ class Server:
                 self.metrics.webhooks = hooks
                 self.host.on_event.append(hooks.notify)
                 stack.callback(self.host.on_event.remove, hooks.notify)
+                self.dispatcher.on_moved.append(hooks.notify_of_job)
+                stack.callback(self.dispatcher.on_moved.remove, hooks.notify_of_job)
+            stack.callback(self.dispatcher.close)
             await stack.enter_async_context(self.host)
             self._stack = stack.pop_all()
         return self
@@ -143,6 +154,7 @@ class Server:
         For servers that close websockets before they leave what they serve: call it first.
         """
         self.host.close()
+        self.dispatcher.close()
 
     ##### HTTP
 
@@ -150,8 +162,9 @@ class Server:
     def routes(self) -> list[Route]:
         """What is asked over HTTP: signalling, WHIP, WHEP, the server API, and whether it lives."""
         host = self.host
-        asked = [*status.health_routes(host), *rtc.routes(host), *rooms.routes(host), *ingest.routes(host)]
-        return metrics.counted(self.metrics, [*asked, *why.routes(host)])
+        services = {rooms.NAME: rooms.methods(host), dispatches.NAME: dispatches.methods(self.dispatcher)}
+        asked = [*status.health_routes(host), *rtc.routes(host), *calls.routes(host, services), *ingest.routes(host)]
+        return metrics.counted(self.metrics, [*asked, *agents.routes(self.dispatcher), *why.routes(host)])
 
     @property
     def max_body(self) -> int:
@@ -254,7 +267,7 @@ class Server:
         attributes: Mapping[str, str] | None = None,
         permission: Permission | None = None,
         kind: Literal["standard", "agent"] = "agent",
-        max_stream: int = 1 << 20,
+        max_stream: int = _MAX_STREAM,
     ) -> LocalParticipant:
         """Let a participant in that lives in this process: data, no media. No hook is asked.
 
@@ -274,6 +287,9 @@ class Server:
         """
         self._check_running()
         claims = replace(_claims(identity, room, name, metadata, attributes, permission), kind=kind)
+        return self._enter(claims, max_stream)
+
+    def _enter(self, claims: Claims, max_stream: int = _MAX_STREAM) -> LocalParticipant:
         # It gets no media: nobody is there to take them.
         session = self.host.join(claims, JoinParameters(is_single=True, auto_subscribe=False), is_attached=False)
         member = self.host.exchange.member(session.participant)

@@ -11,6 +11,7 @@ comes from an argument: `secret` in a server, `seeded` in tests.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import secrets
 from collections.abc import Callable
@@ -24,6 +25,7 @@ __all__ = [
     "data_track_sid",
     "dispatch_id",
     "event_id",
+    "hashed",
     "job_id",
     "node_id",
     "participant_sid",
@@ -53,6 +55,22 @@ def seeded(seed: int) -> Letters:
     """A source of letters that repeats itself, for tests."""
     source = random.Random(seed)
     return lambda count: "".join(source.choice(ALPHABET) for _ in range(count))
+
+
+def hashed(*parts: str) -> Letters:
+    """Letters that follow from what they name: whoever knows the same gives the same name, on any machine.
+
+    >>> hashed("RM_1", "helper")(LENGTH) == hashed("RM_1", "helper")(LENGTH) != hashed("RM_1h", "elper")(LENGTH)
+    True
+    """
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+
+    def letters(count: int) -> str:
+        # A hash holds 43 letters; no id has that many.
+        return "".join(ALPHABET[number // len(ALPHABET) ** place % len(ALPHABET)] for place in range(count))
+
+    return letters
 
 
 def room_sid(letters: Letters) -> str:

@@ -173,6 +173,8 @@ class Claims:
         sha256: Standard base64 of the hash of the body that this token signs; empty where it signs none.
         room_config: How the room is to be, if this participant's joining creates it.
         room_preset: The name of such a configuration on the server.
+        job: The id of the agent's job that this participant does; only this server writes it, and LiveKit's ignores it.
+        fence: Which attempt at that job this is (see `rtpcore.agents`): a later one has a higher number.
         issuer: The API key that signed it.
         expires_at: Unix seconds; no longer valid after.
         not_before: Unix seconds; not yet valid before.
@@ -189,6 +191,8 @@ class Claims:
     sha256: str = ""
     room_config: RoomConfiguration | None = None
     room_preset: str = ""
+    job: str = ""
+    fence: int = 0
     issuer: str = ""
     expires_at: float = 0.0
     not_before: float = 0.0
@@ -367,6 +371,7 @@ def _time(payload: Mapping[str, Any], name: str) -> float | None:
 
 def _read_claims(payload: Mapping[str, Any]) -> Claims:
     kind = _text(payload, "kind").lower()
+    job, fence = _read_job(payload)
     return Claims(
         # Before there was `sub`, LiveKit's libraries wrote the identity into `jti`.
         identity=_text(payload, "sub") or _text(payload, "jti"),
@@ -380,6 +385,8 @@ def _read_claims(payload: Mapping[str, Any]) -> Claims:
         sha256=_text(payload, "sha256"),
         room_config=_read_room_config(payload),
         room_preset=_text(payload, "roomPreset"),
+        job=job,
+        fence=fence,
         issuer=_text(payload, "iss"),
         expires_at=_time(payload, "exp") or 0.0,
         not_before=_time(payload, "nbf") or 0.0,
@@ -405,7 +412,19 @@ def _write_claims(claims: Claims) -> dict[str, Any]:
         payload["sip"] = _write_grant(claims.sip)
     if claims.room_config is not None:
         payload["roomConfig"] = json_format.MessageToDict(claims.room_config)
+    if claims.job:
+        payload[_JOB] = {"id": claims.job, "fence": claims.fence}
     return payload
+
+
+def _read_job(payload: Mapping[str, Any]) -> tuple[str, int]:
+    job = payload.get(_JOB)
+    if job is None:
+        return "", 0
+    fence = job.get("fence") if isinstance(job, dict) else None
+    if not isinstance(job, dict) or not isinstance(fence, int) or isinstance(fence, bool):
+        raise TokenError(f"the token's {_JOB!r} is not an object with an id and a fence")
+    return _text(job, "id"), fence
 
 
 def _read_grant(payload: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
@@ -485,5 +504,6 @@ def _source_name(source: int) -> str:
     return _SOURCE_NAMES.get(source, "")
 
 
+_JOB = "rtpcoreJob"
 _SOURCE_NAMES = {value: name.lower() for name, value in TrackSource.items()}
 _KINDS = {name.lower(): value for name, value in ParticipantInfo.Kind.items()}

@@ -1,5 +1,6 @@
 // The page: from the lobby into a room and back. Asks nobody but the server it came from.
 
+import { watch } from "/page/room/agents.js";
 import { Call } from "/page/room/call.js";
 import { Chat } from "/page/room/chat.js";
 import { Controls } from "/page/room/controls.js";
@@ -134,4 +135,5 @@ $("invite").addEventListener("click", copyAddress);
 $("name").value = recall();
 $("room").value = new URLSearchParams(location.search).get("room")?.trim().slice(0, 64) || "lobby";
 fit($("tiles"));
+watch($("agents"));
 $("enter").focus();
