@@ -310,8 +310,26 @@ fn random_token<const N: usize>() -> Result<String, StartError> {
 
 type Bound = (Vec<Vec<UdpPort>>, Vec<(mio::net::TcpListener, SocketAddr, SocketAddr)>, Vec<Candidate>);
 
+/// How often a port that the kernel chose for the first address may be taken on another.
+const MOST_TRIES: u8 = 10;
+
 /// Binds every address once per worker, and the TCP listeners once.
 fn bind_all(config: &Config, workers: u8) -> Result<Bound, StartError> {
+    let is_chosen = config.listen.udp_port == 0 || config.listen.tcp_port == Some(0);
+    let mut tries = 1;
+    loop {
+        match try_to_bind_all(config, workers) {
+            Err(StartError::Bind(_, error))
+                if error.kind() == io::ErrorKind::AddrInUse && is_chosen && tries < MOST_TRIES =>
+            {
+                tries += 1;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+fn try_to_bind_all(config: &Config, workers: u8) -> Result<Bound, StartError> {
     let listen = &config.listen;
     let mut ports: Vec<Vec<UdpPort>> = (0..workers).map(|_| Vec::new()).collect();
     let mut listeners = Vec::new();
