@@ -130,12 +130,14 @@ impl Peer {
     /// Answers an offer.
     pub fn accept_offer(&mut self, offer: &str) -> Result<String, PeerError> {
         self.repair_payload_types = sdp::repair_payload_types(offer);
-        let cut = match self.reading {
-            Reading::All => offer.to_owned(),
-            Reading::OneIn(..) => sdp::without_congestion_feedback(offer),
+        // str0m offers feedback of its own accord, so the answer is cut as well.
+        let cut = |text: &str| match self.reading {
+            Reading::All => text.to_owned(),
+            Reading::OneIn(..) => sdp::without_congestion_feedback(text),
         };
-        let offer = SdpOffer::from_sdp_string(&cut).map_err(|error| PeerError::Sdp(error.to_string()))?;
-        Ok(self.rtc.sdp_api().accept_offer(offer)?.to_sdp_string())
+        let offer = SdpOffer::from_sdp_string(&cut(offer)).map_err(|error| PeerError::Sdp(error.to_string()))?;
+        let answer = self.rtc.sdp_api().accept_offer(offer)?.to_sdp_string();
+        Ok(cut(&answer))
     }
 
     /// Learns of a way to reach the server. Other transports than UDP, and names, are passed over.

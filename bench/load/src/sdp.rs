@@ -13,7 +13,7 @@ pub fn repair_payload_types(sdp: &str) -> u128 {
         .fold(0, |types, number| types | 1 << number)
 }
 
-/// An offer as a peer reads it that cannot tell how much arrives, because it looks at one packet in a hundred: without
+/// A description without what a peer says that cannot tell how much arrives, because it looks at one packet in a hundred: without
 /// feedback on congestion (transport-wide sequence numbers, REMB), of which a server would conclude that nearly all is lost.
 pub fn without_congestion_feedback(sdp: &str) -> String {
     let tells = |line: &str| {
