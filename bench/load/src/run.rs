@@ -67,7 +67,7 @@ pub struct Load {
     due: BinaryHeap<Reverse<(Instant, Due)>>,
     inbox: Inbox,
     delays: Durations,
-    lates: Durations,
+    lateness: Durations,
     refused: Vec<String>,
     began_at: Instant,
 }
@@ -95,7 +95,7 @@ impl Load {
             due: BinaryHeap::new(),
             inbox: Inbox::new(),
             delays: Durations::new(),
-            lates: Durations::new(),
+            lateness: Durations::new(),
             refused: Vec::new(),
             began_at: Instant::now(),
             plan,
@@ -120,7 +120,7 @@ impl Load {
                 Phase::Joining if self.has_joined(now)? => phase = Phase::Settling { until: now + SETTLING },
                 Phase::Settling { until } if now >= until => {
                     self.delays.clear();
-                    self.lates.clear();
+                    self.lateness.clear();
                     tell(&Told::Measuring);
                     let until = now + Duration::from_secs_f64(self.plan.seconds);
                     phase = Phase::Measuring { until, began: now, before: self.counted() };
@@ -207,7 +207,7 @@ impl Load {
         match due {
             Due::Frame(index, track) => {
                 let client = &mut self.clients[index];
-                self.lates.add((now - client.tracks[track].source.due_at).as_nanos() as u64);
+                self.lateness.add((now - client.tracks[track].source.due_at).as_nanos() as u64);
                 let result = client.send_frame(track, now, &mut self.delays);
                 self.due.push(Reverse((client.tracks[track].source.due_at, due)));
                 result
@@ -330,7 +330,7 @@ impl Load {
             join_ms: times(|client| client.joined_at),
             ice_ms: times(|client| client.primary()?.ice_at),
             media_ms: times(|client| client.primary()?.media_at),
-            late_ms: self.lates.percentiles(),
+            late_ms: self.lateness.percentiles(),
             load: (after.cpu - before.cpu).as_secs_f64() / seconds,
         }
     }
