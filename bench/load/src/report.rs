@@ -116,13 +116,14 @@ pub fn grouped(reasons: impl Iterator<Item = String>) -> Vec<Failure> {
 /// Durations by their size, to three digits, up to a minute.
 pub struct Durations(Histogram<u64>);
 
-impl Durations {
-    const LONGEST_NS: u64 = 60_000_000_000;
-
-    /// None yet.
-    pub fn new() -> Self {
+impl Default for Durations {
+    fn default() -> Self {
         Self(Histogram::new_with_bounds(1000, Self::LONGEST_NS, 3).expect("bounds that it takes"))
     }
+}
+
+impl Durations {
+    const LONGEST_NS: u64 = 60_000_000_000;
 
     /// One more; what is longer than a minute counts as a minute.
     pub fn add(&mut self, nanoseconds: u64) {
@@ -131,7 +132,8 @@ impl Durations {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.0.clear();
+        // `clear` would keep the extremes.
+        self.0.reset();
     }
 
     /// None where there are none.
@@ -145,7 +147,7 @@ impl Durations {
 
 impl FromIterator<Duration> for Durations {
     fn from_iter<T: IntoIterator<Item = Duration>>(durations: T) -> Self {
-        let mut all = Self::new();
+        let mut all = Self::default();
         durations.into_iter().for_each(|one| all.add(u64::try_from(one.as_nanos()).unwrap_or(u64::MAX)));
         all
     }
@@ -178,7 +180,11 @@ mod tests {
         let told = all.percentiles().unwrap();
         assert_eq!(told.samples, 1000);
         assert!((told.p50 - 500.0).abs() < 1.0 && (told.p99 - 990.0).abs() < 1.0 && (told.max - 1000.0).abs() < 1.0);
-        assert!(Durations::new().percentiles().is_none());
+        let mut again = all;
+        again.clear();
+        assert!(again.percentiles().is_none());
+        again.add(5_000_000);
+        assert!((again.percentiles().unwrap().max - 5.0).abs() < 0.1);
     }
 
     #[test]

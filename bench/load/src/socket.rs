@@ -62,9 +62,8 @@ pub struct Inbox {
     headers: Vec<libc::mmsghdr>,
 }
 
-impl Inbox {
-    /// An empty one.
-    pub fn new() -> Self {
+impl Default for Inbox {
+    fn default() -> Self {
         // SAFETY: plain C structures for which zero bytes are a valid value.
         let (name, header) = unsafe { (zeroed::<libc::sockaddr_storage>(), zeroed::<libc::mmsghdr>()) };
         let mut bytes = vec![[0; LONGEST]; BATCH];
@@ -73,7 +72,9 @@ impl Inbox {
         let controls = vec![[0; CONTROL_WORDS]; BATCH];
         Self { bytes, names: vec![name; BATCH], controls, vectors, headers: vec![header; BATCH] }
     }
+}
 
+impl Inbox {
     /// Receives what waits, up to a batch; says how much, and whether there may be more.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<(usize, bool)> {
         for (index, header) in self.headers.iter_mut().enumerate() {
@@ -151,7 +152,7 @@ mod tests {
         let before = wall_ns();
         one.send_to(b"first", to).unwrap();
         one.send_to(b"second", to).unwrap();
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         assert_eq!(inbox.receive(&other).unwrap(), (2, false));
         let (bytes, from, at) = inbox.datagram(1).unwrap();
         assert_eq!((bytes, from.port()), (b"second".as_slice(), one.local_addr().unwrap().port()));
