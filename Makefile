@@ -22,6 +22,8 @@ TESTS_OF_CLIENTS := $(wildcard tests/e2e/test_clients*.py)
 ORACLE := .build/oracle-1.11.0/server
 # These tests wait most of their time.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+# The clients of `rtpcore bench load`.
+LOAD := target/release/rtpcore-load
 CARGO_DENY := .build/tools/bin/cargo-deny-0.20.2
 LOCKED := $(if $(CI),--locked)
 # Crates whose unit tests cargo runs: the Python face has none without an interpreter, the simulations are a verb of their own.
@@ -30,6 +32,7 @@ CRATES := --workspace --exclude rtpcore-py --exclude rtpcore-sim
 # other builds take the machine's, from Debian's packages.
 OF_MACHINE := OPENSSL_NO_VENDOR=1
 # Directories are listed too: their time changes when a file is removed.
+LOAD_SOURCES := $(shell find bench/load -type d -o -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 RUST_SOURCES := $(shell find rust -not -path '*/tests*' \( -type d -o -name '*.rs' -o -name Cargo.toml \)) Cargo.toml Cargo.lock
 
 export VIRTUAL_ENV := $(CURDIR)/.venv
@@ -94,7 +97,7 @@ fuzz: needs-rust needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECON
 	$(OF_MACHINE) scripts/fuzz.sh $(TARGETS)
 
 .PHONY: e2e
-e2e: needs-e2e $(EXTENSION) $(PAGE) $(CLIENTS)  ## Chromium, GStreamer and LiveKit's clients publish and play through a real server
+e2e: needs-e2e $(EXTENSION) $(PAGE) $(CLIENTS) $(LOAD)  ## Chromium, GStreamer and LiveKit's clients publish and play through a real server
 	$(PY)/pytest --quiet $(SIDE_BY_SIDE) tests/e2e
 
 # LiveKit's server may fail what ours must not: pytest says 1 then, and the table which. What it never does need not be
@@ -122,10 +125,10 @@ instructions: needs-bench $(ENV)  ## Instructions per packet beside bench/baseli
 	$(PY)/python bench/instructions.py $(ARGS)
 
 .PHONY: bench
-bench: needs-bench $(EXTENSION) $(PAGE)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
+bench: needs-bench $(EXTENSION) $(PAGE) $(LOAD)  ## Measure against the floor, aiortc and LiveKit's server; writes bench/results/bench.json
 	$(PY)/python -m bench $(ARGS)
 
-# LiveKit's server has a column too where it is there: `make .build/oracle-1.11.0/server`.
+# LiveKit's server has rows in `make bench` and a column here where it is there: `make .build/oracle-1.11.0/server`.
 .PHONY: quality
 quality: needs-quality $(EXTENSION) $(PAGE)  ## What Chromium sees on bad networks, beside LiveKit's server; half an hour
 	$(PY)/python -m bench.quality $(ARGS)
@@ -190,6 +193,10 @@ $(ORACLE):
 
 $(EXTENSION): $(ENV) pyproject.toml $(RUST_SOURCES)
 	$(PY)/maturin develop --release --uv --quiet
+	touch $@
+
+$(LOAD): $(LOAD_SOURCES)
+	$(OF_MACHINE) cargo build --quiet --release --package rtpcore-load $(LOCKED)
 	touch $@
 
 $(PAGE): page/package.json page/package-lock.json page/vendor.mjs

@@ -37,6 +37,9 @@ pub enum ClientError {
     /// Its time was over.
     #[error("after {0} s, {1}")]
     Late(f64, &'static str),
+    /// It had all that it needs, and has it no more.
+    #[error("at the end, {0}")]
+    Lost(&'static str),
 }
 
 /// Which of a client's sockets.
@@ -228,14 +231,9 @@ impl Client {
         let track = &mut self.tracks[index];
         let (Some(peer), Some(mid)) = (self.publisher.as_mut(), track.mid) else { return Ok(()) };
         let kind = track.source.kind;
-        let mut result = Ok(());
-        track.source.make_frame(now, wall_ns, |packet| {
-            if result.is_ok() {
-                peer.send(mid, kind, packet, now);
-                result = peer.handle_timeout(now, sink);
-            }
-        });
-        result.map_err(of_publisher)
+        track.source.make_frame(now, wall_ns, |packet| peer.send(mid, kind, packet, now));
+        // All of it in one train, as encoders give it to a network that is not the bottleneck.
+        peer.handle_timeout(now, sink).map_err(of_publisher)
     }
 
     /// Keeps the session alive.
@@ -254,12 +252,12 @@ impl Client {
 
     /// Whether its tracks may flow.
     pub fn can_send(&self) -> bool {
-        self.publisher.as_ref().is_some_and(|peer| peer.connected_at.is_some())
+        self.publisher.as_ref().is_some_and(Peer::is_connected)
     }
 
     /// What it still waits for.
     pub fn lacks(&self) -> Option<&'static str> {
-        let is_connected = |peer: &Option<Peer>| peer.as_ref().is_none_or(|peer| peer.connected_at.is_some());
+        let is_connected = |peer: &Option<Peer>| peer.as_ref().is_none_or(Peer::is_connected);
         if self.joined_at.is_none() {
             Some("the room is not known")
         } else if !is_connected(&self.publisher) {

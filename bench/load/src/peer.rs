@@ -31,9 +31,6 @@ pub enum PeerError {
     /// The socket failed.
     #[error("the socket failed: {0}")]
     Socket(#[from] io::Error),
-    /// The connection was there and is no more.
-    #[error("the connection was lost")]
-    Lost,
 }
 
 /// What a peer connection gives to the measurement.
@@ -69,6 +66,8 @@ pub struct Peer {
     pub ice_at: Option<Instant>,
     /// When DTLS was done too.
     pub connected_at: Option<Instant>,
+    /// ICE has no path now; it may find one again.
+    is_without_path: bool,
     /// When the first media packet came.
     pub media_at: Option<Instant>,
     keyframes: Vec<Mid>,
@@ -104,6 +103,7 @@ impl Peer {
             timeout: now,
             ice_at: None,
             connected_at: None,
+            is_without_path: false,
             media_at: None,
             keyframes: Vec::new(),
         })
@@ -228,16 +228,18 @@ impl Peer {
                         let _ = self.socket.send_to(&datagram.contents, datagram.destination);
                     }
                 }
-                Output::Event(event) => self.handle(event, arrived_ns, now, sink)?,
+                Output::Event(event) => self.handle(event, arrived_ns, now, sink),
             }
         }
     }
 
-    fn handle(&mut self, event: Event, arrived_ns: u64, now: Instant, sink: &mut impl Sink) -> Result<(), PeerError> {
+    fn handle(&mut self, event: Event, arrived_ns: u64, now: Instant, sink: &mut impl Sink) {
         match event {
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => return Err(PeerError::Lost),
-            Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
-                self.ice_at.get_or_insert(now);
+            Event::IceConnectionStateChange(state) => {
+                self.is_without_path = state == IceConnectionState::Disconnected;
+                if matches!(state, IceConnectionState::Connected | IceConnectionState::Completed) {
+                    self.ice_at.get_or_insert(now);
+                }
             }
             Event::Connected => {
                 self.connected_at.get_or_insert(now);
@@ -255,7 +257,11 @@ impl Peer {
             }
             _ => {}
         }
-        Ok(())
+    }
+
+    /// Whether media can pass.
+    pub fn is_connected(&self) -> bool {
+        self.connected_at.is_some() && !self.is_without_path
     }
 
     /// The tracks of which a keyframe was asked for since the last call.
@@ -263,7 +269,7 @@ impl Peer {
         std::mem::take(&mut self.keyframes)
     }
 
-    /// Sends a packet of a track at once. Does nothing where the server has not agreed to its codec.
+    /// Queues a packet of a track, which leaves with the next [`Self::handle_timeout`]. Does nothing where the server has not agreed to its codec.
     pub fn send(&mut self, mid: Mid, kind: Kind, packet: Packet, now: Instant) {
         let codec = if kind == Kind::Audio { Codec::Opus } else { Codec::Vp8 };
         let Some(media) = self.rtc.media(mid) else { return };
