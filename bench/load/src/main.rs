@@ -1,7 +1,8 @@
 //! A load of LiveKit clients for any server that speaks LiveKit's protocol, on one thread.
 //!
-//! Their WebRTC is str0m's, so that a mistake of rtpcore's is not made on both ends. `rtpcore bench load` is the front: it makes
-//! the plan, with a token for each client, gives it to standard input, and shows the lines that are printed ([`report`]).
+//! Their WebRTC is str0m's, so that a mistake of rtpcore's is not made on both ends. `rtpcore bench load` is the front: it
+//! makes the plan, with a token for each client, gives it to standard input, and shows the lines that are printed
+//! ([`report`]).
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // counters and nanoseconds into ratios
 
 pub mod client;

@@ -269,7 +269,9 @@ impl Peer {
         std::mem::take(&mut self.keyframes)
     }
 
-    /// Queues a packet of a track, which leaves with the next [`Self::handle_timeout`]. Does nothing where the server has not agreed to its codec.
+    /// Queues a packet of a track, which leaves with the next [`Self::handle_timeout`].
+    ///
+    /// Does nothing where the server has not agreed to its codec.
     pub fn send(&mut self, mid: Mid, kind: Kind, packet: Packet, now: Instant) {
         let codec = if kind == Kind::Audio { Codec::Opus } else { Codec::Vp8 };
         let Some(media) = self.rtc.media(mid) else { return };

@@ -13,8 +13,10 @@ pub fn repair_payload_types(sdp: &str) -> u128 {
         .fold(0, |types, number| types | 1 << number)
 }
 
-/// A description without what a peer says that cannot tell how much arrives, because it looks at one packet in a hundred: without
-/// feedback on congestion (transport-wide sequence numbers, REMB), of which a server would conclude that nearly all is lost.
+/// A description without feedback on congestion (transport-wide sequence numbers, REMB).
+///
+/// A peer that looks at one packet in a hundred cannot tell how much arrives: of its feedback a server would conclude that
+/// nearly all is lost.
 pub fn without_congestion_feedback(sdp: &str) -> String {
     let tells = |line: &str| {
         line.starts_with("a=rtcp-fb:") && (line.contains("transport-cc") || line.contains("goog-remb"))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from rtpcore.bench_load.plan import Wish
 from rtpcore.bench_load.plot import delay_over_load
+from rtpcore.bench_load.process import look
 from rtpcore.bench_load.progress import watcher
 from rtpcore.bench_load.running import Figures, LoadError, find_binary, run
 from rtpcore.bench_load.table import table
@@ -59,9 +60,11 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _run_all(binary: Path, wishes: list[Wish]) -> list[Figures]:
     figures = []
+    pid = wishes[0].pid
+    idle = look(pid) if pid is not None else None
     for number, wish in enumerate(wishes, start=1):
         with watcher(f"step {number} of {len(wishes)}", wish) as show:
-            figures.append(await run(binary, wish, show))
+            figures.append(await run(binary, wish, show, idle=idle))
     return figures
 
 

@@ -127,19 +127,27 @@ def find_binary(named: str | None = None) -> Path:
     return found
 
 
-async def run(binary: Path, wish: Wish, show: Callable[[dict[str, Any]], None] = lambda _: None) -> Figures:
+async def run(
+    binary: Path,
+    wish: Wish,
+    show: Callable[[dict[str, Any]], None] = lambda _: None,
+    *,
+    idle: Account | None = None,
+) -> Figures:
     """Carry out a load.
 
     Args:
         binary: The program.
         wish: The load.
         show: Called with each event while it runs.
+        idle: The server's process before the first of several loads, because servers keep what they have freed; without
+            it the process is looked at now.
 
     Raises:
         LoadError: No client took part, or the program failed.
         OSError: The server's process cannot be looked at.
     """
-    accounts = [look(wish.pid)] if wish.pid is not None else []
+    accounts = [idle or look(wish.pid)] if wish.pid is not None else []
     process = await asyncio.create_subprocess_exec(
         str(binary), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
