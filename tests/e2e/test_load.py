@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 import xml.etree.ElementTree as ET
@@ -78,7 +79,7 @@ async def test_the_command_tells_a_table_and_writes_files(server: tuple[str, int
     status, out, err = await rtpcore("bench", "load", *where, *files, "--steps", "2,3", "--seconds", "1", "--audio")
     assert status == 0, err
     assert "step 2 of 2: measuring for 1 s" in err
-    table = {line[:40].strip(): line[40:].split() for line in out.splitlines()}
+    table = {name: values for name, *values in (re.split(r"\s{2,}", line) for line in out.splitlines())}
     assert table["subscribers"] == ["2", "3"]
     assert table["lost"] == ["0", "0"]
     assert len(table["server CPU per packet out (us)"]) == 2
