@@ -24,6 +24,8 @@ AGENTS := .build/agents/.synced
 ORACLE := .build/oracle-1.11.0/server
 # These tests wait most of their time.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+# The clients of `rtpcore bench load`.
+LOAD := target/release/rtpcore-load
 CARGO_DENY := .build/tools/bin/cargo-deny-0.20.2
 LOCKED := $(if $(CI),--locked)
 # Crates whose unit tests cargo runs: the Python face has none without an interpreter, the simulations are a verb of their own.
@@ -34,6 +36,7 @@ OF_MACHINE := OPENSSL_NO_VENDOR=1
 LOCK := uv pip compile --universal --python-version 3.10 --upgrade --generate-hashes --no-emit-index-url \
   --no-emit-find-links --custom-compile-command 'make lock' --quiet
 # Directories are listed too: their time changes when a file is removed.
+LOAD_SOURCES := $(shell find bench/load -type d -o -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 RUST_SOURCES := $(shell find rust -not -path '*/tests*' \( -type d -o -name '*.rs' -o -name Cargo.toml \)) Cargo.toml Cargo.lock
 
 export VIRTUAL_ENV := $(CURDIR)/.venv
@@ -99,7 +102,7 @@ fuzz: needs-rust needs-fuzz  ## Every fuzz target from its seeds, for FUZZ_SECON
 	$(OF_MACHINE) scripts/fuzz.sh $(TARGETS)
 
 .PHONY: e2e
-e2e: needs-e2e $(EXTENSION) $(PAGE) $(CLIENTS) $(AGENTS)  ## Chromium, GStreamer and LiveKit's clients publish and play through a real server
+e2e: needs-e2e $(EXTENSION) $(PAGE) $(CLIENTS) $(AGENTS) $(LOAD)  ## Chromium, GStreamer and LiveKit's clients publish and play through a real server
 	$(PY)/pytest --quiet $(SIDE_BY_SIDE) tests/e2e
 
 # LiveKit's server may fail what ours must not: pytest says 1 then, and the table which. What it never does need not be
@@ -127,10 +130,10 @@ instructions: needs-bench $(ENV)  ## Instructions per packet beside bench/baseli
 	$(PY)/python bench/instructions.py $(ARGS)
 
 .PHONY: bench
-bench: needs-bench $(EXTENSION) $(PAGE)  ## Measure against the floor and against aiortc; writes bench/results/bench.json
+bench: needs-bench $(EXTENSION) $(PAGE) $(LOAD)  ## Measure against the floor, aiortc and LiveKit's server; writes bench/results/bench.json
 	$(PY)/python -m bench $(ARGS)
 
-# LiveKit's server has a column too where it is there: `make .build/oracle-1.11.0/server`.
+# LiveKit's server has rows in `make bench` and a column here where it is there: `make .build/oracle-1.11.0/server`.
 .PHONY: quality
 quality: needs-quality $(EXTENSION) $(PAGE)  ## What Chromium sees on bad networks, beside LiveKit's server; half an hour
 	$(PY)/python -m bench.quality $(ARGS)
@@ -203,6 +206,10 @@ $(ORACLE):
 
 $(EXTENSION): $(ENV) pyproject.toml $(RUST_SOURCES)
 	$(PY)/maturin develop --release --uv --quiet
+	touch $@
+
+$(LOAD): $(LOAD_SOURCES)
+	$(OF_MACHINE) cargo build --quiet --release --package rtpcore-load $(LOCKED)
 	touch $@
 
 $(PAGE): page/package.json page/package-lock.json page/vendor.mjs

@@ -1,6 +1,6 @@
 """Measure all that there is to measure, show it as tables, and write bench/results/bench.json.
 
-    python -m bench                     everything, in eight minutes or so
+    python -m bench                     everything, in ten minutes or so
     python -m bench --quick             fewer turns: whether all runs, not figures to compare
     python -m bench cost aiortc         these parts only, shown and not written
     python -m bench --check             exit status 1 where a bound does not hold
@@ -26,7 +26,8 @@ RESULTS = ROOT / "bench" / "results" / "bench.json"
 FORWARD = ("cost", "delay", "scaling", "memory", "allocations")
 # Those of bench/rooms.py, likewise.
 ROOMS = ("joins", "large", "first_frame")
-PARTS = ("instructions", *FORWARD, *ROOMS, "aiortc")
+# bench/loads.py is "load".
+PARTS = ("instructions", *FORWARD, *ROOMS, "load", "aiortc")
 
 
 def main() -> int:
@@ -76,6 +77,8 @@ def measure(part: str, quick: bool) -> list[Row]:
         rows = printed([str(binary), *(["--quick"] if quick else []), part])
     elif part in ROOMS:
         rows = printed([sys.executable, "-m", "bench.rooms", *(["--quick"] if quick else []), part])
+    elif part == "load":
+        rows = printed([sys.executable, "-m", "bench.loads", *(["--quick"] if quick else [])])
     else:
         rows = printed([sys.executable, "-m", "bench.aiortc_unit", *(["--quick"] if quick else [])])
     show(part, rows)

@@ -21,19 +21,20 @@ STARTS_WITHIN_S = 20
 
 @dataclass(frozen=True)
 class Served:
-    """A server, and where it tells its metrics, if it does."""
+    """A server, where it tells its metrics, if it does, and its process, if it was started here."""
 
     url: str
     key: str
     secret: str
     metrics: str = ""
+    pid: int = 0
 
 
 @contextlib.asynccontextmanager
 async def ours() -> AsyncIterator[Served]:
     """This project's."""
-    async with serving("--dev", "--drain-timeout", "0") as (url, _):
-        yield Served(url, KEY, SECRET, f"{url}/metrics")
+    async with serving("--dev", "--drain-timeout", "0") as (url, pid):
+        yield Served(url, KEY, SECRET, f"{url}/metrics", pid)
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +67,7 @@ async def oracle(binary: str) -> AsyncIterator[Served]:
                 await asyncio.sleep(0.1)
             else:
                 raise SystemExit("LiveKit's server did not start.")
-        yield Served(url, KEY, SECRET, f"http://127.0.0.1:{metrics_port}/metrics")
+        yield Served(url, KEY, SECRET, f"http://127.0.0.1:{metrics_port}/metrics", process.pid)
     finally:
         await end(process)
 

@@ -9,8 +9,9 @@
     rtpcore doctor           what keeps a call from working
     rtpcore why              why those in a room see what they see
     rtpcore agents list      agent workers, what they do, who waits for one
+    rtpcore bench load       clients for any LiveKit server, and what they get
 
-All but ``generate-keys`` take the server's own options, and so mean the same keys and ports.
+All but ``generate-keys`` and ``bench`` take the server's own options, and so mean the same keys and ports.
 """
 
 from __future__ import annotations
@@ -47,9 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["serve"]:
         return serve.main(given[1:])
-    parsed = _parser().parse_args(given)
-    command: Callable[[argparse.Namespace], int] = parsed.command
+    parsed = None if given[:1] == ["bench"] else _parser().parse_args(given)
     try:
+        if parsed is None:
+            # Nothing that runs a server needs it.
+            from rtpcore import bench_load
+
+            return bench_load.main(given[1:])
+        command: Callable[[argparse.Namespace], int] = parsed.command
         return command(parsed)
     except (RtpcoreError, OSError, aiohttp.ClientError) as error:
         print(f"rtpcore: {error}", file=sys.stderr)
@@ -76,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     # Its options are its own affair: `main` hands them over.
     commands.add_parser("serve", help="run a server", add_help=False)
+    commands.add_parser("bench", help="measure a server", add_help=False)
     token = commands.add_parser(
         "token",
         aliases=["create-join-token"],

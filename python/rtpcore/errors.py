@@ -13,7 +13,7 @@
     ├── RpcFailure                     a participant's client did not do what it was called for
     └── TokenError                     an access token proves nothing: forged, expired or not one at all
 
-`rtpcore.wire.twirp` has one more, for calls of the server API that fail.
+`rtpcore.wire.twirp` has one more, for calls of the server API that fail, and `rtpcore.bench_load` one for loads.
 
 Facts are attributes and the message is made from them, so that nobody has to take a message apart. All of them
 survive pickling. No message quotes what a peer sent: it may hold addresses and passwords.
