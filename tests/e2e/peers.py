@@ -33,14 +33,18 @@ DEADLINE = float(os.environ.get("DEADLINE", "60"))
 
 
 async def until(
-    what: str, condition: Callable[[], Awaitable[Any]], explain: Callable[[], Awaitable[Any]] | None = None
+    what: str,
+    condition: Callable[[], Awaitable[Any]],
+    explain: Callable[[], Awaitable[Any]] | None = None,
+    *,
+    deadline: float = DEADLINE,
 ) -> Any:
     """Ask again and again until the condition gives something true, and return that."""
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + deadline
     while not (seen := await condition()):
         if time.monotonic() > end:
             told = "" if explain is None else json.dumps(await explain(), indent=1)
-            raise AssertionError(f"waited {DEADLINE:.0f} s until {what}; there is {seen!r}\n{told}")
+            raise AssertionError(f"waited {deadline:.0f} s until {what}; there is {seen!r}\n{told}")
         await asyncio.sleep(0.1)
     return seen
 
