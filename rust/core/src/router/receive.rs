@@ -139,7 +139,7 @@ impl Router {
         }
         let feed = self.feeds.get_mut(feed_index).ok_or(Drop::UnknownSsrc)?;
         let Some(intake) = &mut feed.intake else { return Err(Drop::UnknownSsrc) };
-        let has_repair = intake.recovery.is_some();
+        let is_protected = intake.recovery.is_some() && route.flow == Flow::Media;
         let (accepted, mut packet, unreadable) = take_in(now, intake, route, &header, extensions, packet)?;
         let waited_ns = now.as_nanos().saturating_sub(arrived_at.as_nanos());
         packet.waited_ns = u32::try_from(waited_ns).unwrap_or(u32::MAX);
@@ -159,8 +159,9 @@ impl Router {
         let reference = self.store.commit(u32::try_from(feed_index).unwrap_or(u32::MAX), packet, len);
         self.arm(index, deadline);
         self.fan_out(now, feed_index, reference);
-        if has_repair {
-            self.note_protected(now, index, feed_index, route, reference)?;
+        if is_protected {
+            self.note_protected(feed_index, reference);
+            self.recover(now, index, feed_index, route);
         }
         unreadable.map_or(Ok(()), Err)
     }

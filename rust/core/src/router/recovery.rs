@@ -30,60 +30,44 @@ impl Router {
         if !recovery.repair(&repair, ssrc, find) {
             return Err(Drop::BadFec);
         }
-        self.recover(now, index, feed_index, route.encoding, route.receiver)
+        self.recover(now, index, feed_index, route);
+        Ok(())
     }
 
-    /// Notes a packet of a protected stream, and what is known by it.
-    pub(super) fn note_protected(
-        &mut self,
-        now: Time,
-        index: usize,
-        feed_index: usize,
-        route: Route,
-        reference: PacketRef,
-    ) -> Result<(), Drop> {
-        let Self { feeds, store, .. } = self;
-        let intake = feeds.get_mut(feed_index).and_then(|feed| feed.intake.as_mut());
-        let Some(recovery) = intake.and_then(|intake| intake.recovery.as_mut()) else { return Ok(()) };
-        if let (Flow::Media, Some((packet, bytes, _))) = (route.flow, store.find(reference)) {
-            recovery.media(reference, bytes, &packet.extensions);
-        }
-        self.recover(now, index, feed_index, route.encoding, route.receiver)
-    }
-
-    /// Takes in whatever can be recovered now.
-    fn recover(&mut self, now: Time, index: usize, feed_index: usize, encoding: u8, receiver: u16) -> Result<(), Drop> {
-        let route = Route { receiver, encoding, flow: Flow::Fec };
-        loop {
-            let Self { feeds, store, transports, .. } = self;
-            let intake = feeds.get_mut(feed_index).and_then(|feed| feed.intake.as_mut()).ok_or(Drop::UnknownSsrc)?;
-            let Intake { receiver, recovery: Some(recovery), .. } = &mut **intake else { return Ok(()) };
-            let Some(ssrc) = receiver.ssrc(encoding) else { return Ok(()) };
-            let slot = store.reserve();
-            let Some(len) = recovery.poll(ssrc, slot) else { return Ok(()) };
-            let packet = slot.get(..len).ok_or(Drop::BadFec)?;
-            let header = Header::parse(packet)?;
-            let known = transports.get(index).map_or(crate::rtp::ExtensionMap::NONE, |transport| transport.extensions);
-            let extensions = Extensions::parse(&header, packet, &known);
-            match super::receive::take_in(now, intake, route, &header, extensions, packet) {
-                Ok((_, packet, _)) => {
-                    let reference = self.store.commit(super::narrow(feed_index), packet, len);
-                    self.note_recovered(feed_index, reference);
-                    self.fan_out(now, feed_index, reference);
-                }
-                // It came after all.
-                Err(reason) => self.count_drop(Some(index), reason),
-            }
-        }
-    }
-
-    fn note_recovered(&mut self, feed_index: usize, reference: PacketRef) {
+    /// Notes a packet of a protected stream, as it came or as it was recovered; then [`recover`](Self::recover).
+    pub(super) fn note_protected(&mut self, feed_index: usize, reference: PacketRef) {
         let Self { feeds, store, .. } = self;
         let intake = feeds.get_mut(feed_index).and_then(|feed| feed.intake.as_mut());
         if let Some(recovery) = intake.and_then(|intake| intake.recovery.as_mut())
             && let Some((packet, bytes, _)) = store.find(reference)
         {
             recovery.media(reference, bytes, &packet.extensions);
+        }
+    }
+
+    /// Takes in whatever can be recovered now of the encoding that `route` names.
+    pub(super) fn recover(&mut self, now: Time, index: usize, feed_index: usize, route: Route) {
+        let route = Route { flow: Flow::Fec, ..route };
+        loop {
+            let Self { feeds, store, transports, .. } = self;
+            let Some(transport) = transports.get(index) else { return };
+            let Some(intake) = feeds.get_mut(feed_index).and_then(|feed| feed.intake.as_mut()) else { return };
+            let Intake { receiver, recovery: Some(recovery), .. } = &mut **intake else { return };
+            let Some(ssrc) = receiver.ssrc(route.encoding) else { return };
+            let slot = store.reserve();
+            let Some(len) = recovery.poll(ssrc, slot) else { return };
+            let Some(packet) = slot.get(..len) else { return };
+            let Ok(header) = Header::parse(packet) else { return };
+            let extensions = Extensions::parse(&header, packet, &transport.extensions);
+            match super::receive::take_in(now, intake, route, &header, extensions, packet) {
+                Ok((_, packet, _)) => {
+                    let reference = self.store.commit(super::narrow(feed_index), packet, len);
+                    self.note_protected(feed_index, reference);
+                    self.fan_out(now, feed_index, reference);
+                }
+                // It came after all.
+                Err(reason) => self.count_drop(Some(index), reason),
+            }
         }
     }
 }
