@@ -11,6 +11,7 @@ import pytest
 from aiohttp import WSMsgType
 from aiohttp.test_utils import TestClient
 from tests.serving import mount
+from tests.signalling import Client
 
 from rtpcore import Config, Listen, Media, Server
 from rtpcore.livekit_config import load
@@ -19,8 +20,6 @@ from rtpcore.wire.messages import (
     JobType,
     RegisterWorkerRequest,
     ServerMessage,
-    SignalRequest,
-    SignalResponse,
     UpdateWorkerStatus,
     WorkerMessage,
     WorkerStatus,
@@ -81,24 +80,6 @@ class Worker:
         await self.say((await self.until("availability")).job)
         assignment = await self.until("assignment")
         return assignment.job, assignment.token
-
-
-class Client:
-    """A user's or an agent's socket."""
-
-    def __init__(self, socket: Any) -> None:
-        self.socket = socket
-
-    async def send(self, **message: Any) -> None:
-        await self.socket.send_bytes(SignalRequest(**message).SerializeToString())
-
-    async def until(self, kind: str) -> Any:
-        """The next message of a kind."""
-        while (message := await asyncio.wait_for(self.socket.receive(), 30)).type == WSMsgType.BINARY:
-            response = SignalResponse.FromString(message.data)
-            if response.WhichOneof("message") == kind:
-                return getattr(response, kind)
-        pytest.fail(f"the socket closed before {kind}")
 
 
 class House:

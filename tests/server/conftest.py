@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import WSMsgType
 from aiohttp.test_utils import TestClient
 from tests.serving import mount
+from tests.signalling import Client
 
 from rtpcore import Config, Hooks, Listen, Media, Server
 from rtpcore.livekit_config import load
-from rtpcore.wire.messages import SignalRequest, SignalResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,24 +24,6 @@ def make_server(hooks: Hooks | None = None) -> Server:
     """On loopback, with one worker."""
     config = Config(listen=Listen(addresses=("127.0.0.1",)), media=Media(stats_interval_ms=10), workers=1, seed=1)
     return Server(load(SETTINGS, environ={}), config=config, hooks=hooks)
-
-
-class Client:
-    """A client's socket."""
-
-    def __init__(self, socket: Any) -> None:
-        self.socket = socket
-
-    async def send(self, **message: Any) -> None:
-        await self.socket.send_bytes(SignalRequest(**message).SerializeToString())
-
-    async def until(self, kind: str) -> Any:
-        """The next message of a kind."""
-        while (message := await asyncio.wait_for(self.socket.receive(), 30)).type == WSMsgType.BINARY:
-            response = SignalResponse.FromString(message.data)
-            if response.WhichOneof("message") == kind:
-                return getattr(response, kind)
-        pytest.fail(f"the socket closed before {kind}")
 
 
 class House:
