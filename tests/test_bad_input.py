@@ -292,7 +292,7 @@ class TestPeers:
 
 
 MOST_CONNECTIONS = 4096
-"""Of one worker, see rust/net/src/worker.rs."""
+"""Of one worker, see rust/net/src/worker/connections.rs."""
 
 
 class Tcp:
