@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import WSMsgType
 from aiohttp.test_utils import TestClient
+from tests.agents.stage import Stage
 from tests.serving import mount
 from tests.signalling import Client
 
@@ -127,3 +128,9 @@ async def house() -> AsyncIterator[House]:
     """A server that runs."""
     async with open_house() as made:
         yield made
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A pool, and what happens around it."""
+    return Stage()

@@ -13,7 +13,7 @@ from rtpcore.wire.messages import JobType, WorkerStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "running"]
 
 YES, NO = Answer(is_available=True), Answer(is_available=False)
 
@@ -170,3 +170,12 @@ class Stage:
     @property
     def terminated(self) -> list[tuple[str, str]]:
         return [(effect.worker_id, effect.job_id) for effect in self.effects if isinstance(effect, Terminate)]
+
+
+def running(stage: Stage, worker_id: str = "AW_1") -> str:
+    """A room with an agent in it."""
+    stage.worker(worker_id)
+    stage.room()
+    job_id = stage.say(worker_id)
+    assert stage.join(job_id)
+    return job_id
